@@ -1,0 +1,8 @@
+export default {
+	extensions: {ts: 'module'},
+	nodeArguments: ['--import=tsx'],
+	workerThreads: false,
+	files: ['test/**/*.test.ts'],
+	timeout: '3m',
+	environmentVariables: {TF_CPP_MIN_LOG_LEVEL: '2', TF_ENABLE_ONEDNN_OPTS: '1'},
+};
