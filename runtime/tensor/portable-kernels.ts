@@ -1,0 +1,53 @@
+/**
+The kernels from ordinary TensorFlow.js operations, for the backends without raw kernels (wasm, cpu).
+Uses no operation that the wasm backend lacks (UnsortedSegmentSum, Einsum, LogSoftmax).
+*/
+import type * as Tf from '@tensorflow/tfjs';
+import type {DeviceTensor, Kernels} from './kernels.ts';
+
+/** Kernels on whatever backend the given TensorFlow.js has active. */
+export function portableKernels(tf: typeof Tf): Kernels {
+	return {
+		upload: (values, shape) => tf.tensor(values, [...shape], 'float32'),
+		uploadIndex: values => tf.tensor1d(values, 'int32'),
+		download: x => (x.dataSync() as Float32Array).slice(),
+		scope: compute => tf.tidy(compute as () => Tf.TensorContainer) as never,
+		dispose: tree => tf.dispose(tree as Tf.TensorContainer),
+		liveTensors: () => tf.memory().numTensors,
+
+		matMul: (a, b, transposeA = false, transposeB = false) => tf.matMul(a, b, transposeA, transposeB),
+		batchMatMul: (a, b, transposeA = false, transposeB = false) => tf.matMul(a, b, transposeA, transposeB),
+		add: (a, b) => tf.add(a, b),
+		sub: (a, b) => tf.sub(a, b),
+		mul: (a, b) => tf.mul(a, b),
+		addBias: (x, bias) => tf.add(x, bias),
+		scale: (x, factor) => tf.mul(x, factor),
+		addScalar: (x, term) => tf.add(x, term),
+		square: x => tf.square(x),
+		rsqrt: x => tf.rsqrt(x),
+		sigmoid: x => tf.sigmoid(x),
+		sigmoidGradient: (y, dy) => tf.mul(dy, tf.sub(y, tf.square(y))),
+		softmax: x => tf.softmax(x),
+		meanOfRows: x => tf.mean(x, -1, true),
+		sumOfRows: x => tf.sum(x, -1, true),
+		meanOfColumns: x => tf.mean(x, 0),
+
+		reshape: (x, shape) => tf.reshape(x, [...shape]),
+		transpose: (x, permutation) => tf.transpose(x, [...permutation]),
+		split: (x, extents, axis) => tf.split(x, [...extents], axis),
+		concat: (pieces, axis) => tf.concat([...pieces], axis),
+		gatherRows: (x, index) => tf.gather(x, index as Tf.Tensor1D),
+		scatterRows: (x, index, rows) => tf.scatterND(tf.reshape(index, [-1, 1]), x, [rows, x.shape[1]!]),
+		crossEntropy: (logits, labels) => crossEntropy(tf, logits, labels),
+	};
+}
+
+/** Through the shifted log-sum-exp, so that large logits neither overflow nor lose the small probabilities. */
+function crossEntropy(tf: typeof Tf, logits: DeviceTensor, labels: DeviceTensor) {
+	const shifted = tf.sub(logits, tf.max(logits, 1, true));
+	const exponentials = tf.exp(shifted);
+	const sums = tf.sum(exponentials, 1, true); // [r, 1]
+	const isLabel = tf.oneHot(labels as Tf.Tensor1D, logits.shape[1]!, 1, 0, 'float32');
+	const losses = tf.sub(tf.reshape(tf.log(sums), [-1]), tf.sum(tf.mul(shifted, isLabel), 1));
+	return {losses, gradient: tf.sub(tf.div(exponentials, sums), isLabel)};
+}
