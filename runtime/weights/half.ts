@@ -11,7 +11,10 @@ export function f16Table(): Float32Array {
 }
 
 /** f16 bytes, little-endian, as f32 values. */
-export function f16ToF32(bytes: Uint8Array, values = new Float32Array(bytes.byteLength / 2)): Float32Array {
+export function f16ToF32(
+	bytes: Uint8Array,
+	values: Float32Array = new Float32Array(bytes.byteLength / 2),
+): Float32Array {
 	const table = f16Table();
 	for (let index = 0; index < values.length; index++) {
 		values[index] = table[bytes[2 * index]! | (bytes[2 * index + 1]! << 8)]!;
@@ -20,7 +23,10 @@ export function f16ToF32(bytes: Uint8Array, values = new Float32Array(bytes.byte
 }
 
 /** bf16 bytes, little-endian, as f32 values: the upper half of an f32. */
-export function bf16ToF32(bytes: Uint8Array, values = new Float32Array(bytes.byteLength / 2)): Float32Array {
+export function bf16ToF32(
+	bytes: Uint8Array,
+	values: Float32Array = new Float32Array(bytes.byteLength / 2),
+): Float32Array {
 	const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
 	for (let index = 0; index < words.length; index++) {
 		words[index] = (bytes[2 * index]! << 16) | (bytes[2 * index + 1]! << 24);
