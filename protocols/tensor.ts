@@ -1,5 +1,5 @@
 /**
-A tensor as it crosses a boundary (bus, disk, thread) and the handle that stands for it inside a machine. No arithmetic here.
+A tensor as it crosses a boundary (bus, disk, thread) and the handle that stands for tensors inside a machine. No arithmetic here.
 */
 
 /** `i8` is one signed byte a value and one f32 scale a row; the others are what their names say. */
@@ -15,8 +15,11 @@ export type Tensor = {readonly dtype: Dtype; readonly shape: readonly number[]; 
 /** Named tensors: an adapter, a checkpoint, the inputs or outputs of a pass. */
 export type NamedTensors = Readonly<Record<string, Tensor>>;
 
-/** What a machine knows of a tensor: a name for it in its host's store, and its description. Plain JSON. */
-export type TensorRef = {readonly tensor: string; readonly dtype: Dtype; readonly shape: readonly number[]};
+/**
+What a machine knows of named tensors: their name in its host's store and their size on the wire. Plain JSON.
+A message's `tensors` field becomes a handle on its way into a machine and tensors again on its way out.
+*/
+export type TensorHandle = {readonly handle: string; readonly bytes: number};
 
 const bytesPerValue: Record<Dtype, number> = {f32: 4, bf16: 2, f16: 2, i8: 1, i32: 4};
 

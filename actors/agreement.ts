@@ -1,0 +1,24 @@
+/**
+The check at the door: whether two actors may train together. Pure.
+*/
+import type {HandledBody} from '../protocols/events.ts';
+import type {Agreement} from '../protocols/messages.ts';
+
+type Refusal = HandledBody<'refused'>;
+
+const fixes: Partial<Record<keyof Agreement, string>> = {
+	protocol: 'run the same version of Cutlayer on both sides',
+	modelHash: 'use the same base weights on both sides',
+	vocabularyHash: 'use the tokenizer that belongs to the model',
+};
+
+/** The first field in which the two differ, as a refusal that holds both values; nothing when they agree. */
+export function refusalOf(verb: string, ours: Agreement, theirs: Agreement): Refusal | undefined {
+	for (const field of Object.keys(ours) as (keyof Agreement)[]) {
+		const [expected, found] = [JSON.stringify(ours[field]), JSON.stringify(theirs[field])];
+		if (expected === found) continue;
+		const fix = fixes[field] ?? `set ${field} to ${expected} or join another run`;
+		return {verb, code: 'mismatch', field, found, expected, fix};
+	}
+	return undefined;
+}

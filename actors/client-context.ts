@@ -1,0 +1,63 @@
+/**
+What a client knows and hears: the types of its machine's input, context and events. Plain JSON.
+*/
+import type {HandledBody, HostEvent, Incoming} from '../protocols/events.ts';
+import type {Agreement} from '../protocols/messages.ts';
+import type {TensorHandle} from '../protocols/tensor.ts';
+
+export type ClientInput = {
+	readonly clientId: string;
+	readonly incarnation: number;
+	/** |D_i|, rows. */
+	readonly samples: number;
+	readonly agreement: Agreement;
+	readonly fedServerId: string;
+	/** Absent under FedLoRA and CenLoRA, where the client holds the whole model. */
+	readonly mainServerId: string | null;
+	/** Batches whose gradients are averaged before one optimizer step; default 1. */
+	readonly accumulation: number;
+	/** After this long without an answer a message is sent again, ms. */
+	readonly answerTimeoutMs: number;
+	/** A heartbeat every so many ms; 0 = none. */
+	readonly heartbeatMs: number;
+};
+
+type Sent = {readonly lengths: number[]; readonly targets: number; readonly tensors: TensorHandle};
+
+export type ClientContext = ClientInput & {
+	readonly round: number;
+	/** Index of the step inside the round; also counts the steps done. */
+	readonly step: number;
+	readonly steps: number;
+	readonly adapterVersion: number;
+	readonly serverVersionSeen: number;
+	/** Batches consumed since the run began: the index of the next batch. */
+	readonly batchIndex: number;
+	readonly optimizerSteps: number;
+	readonly welcomedBy: readonly string[];
+	readonly isUploaded: boolean;
+	readonly isPauseAsked: boolean;
+	/** A global adapter to take over before the next pass. */
+	readonly adapter: TensorHandle | null;
+	readonly activations: Sent | null;
+	readonly gradient: HandledBody<'gradient'> | null;
+	readonly upload: TensorHandle | null;
+	readonly failure: string | null;
+};
+
+export type ClientEvent =
+	| Incoming<
+			| 'welcome'
+			| 'refused'
+			| 'round-opened'
+			| 'round-closing'
+			| 'gradient'
+			| 'step-skipped'
+			| 'upload-accepted'
+			| 'run-finished'
+	  >
+	| HostEvent
+	| {type: 'forward.done'; lengths: number[]; targets: number; tensors: TensorHandle}
+	| {type: 'backward.done'; tokens: number; gradientNorm: number}
+	| {type: 'localStep.done'; loss: number; targets: number; tokens: number; gradientNorm: number}
+	| {type: 'readAdapter.done'; tensors: TensorHandle};

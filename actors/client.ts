@@ -1,0 +1,258 @@
+/**
+The client: holds the head and its private data, trains the head's adapter with gradients from the main server,
+and hands the adapter to the fed server at each round's end. Without a main server it holds the whole model.
+
+Pure: what it does to the world is the action `send` and its passes, all provided by the host.
+*/
+import {assign, setup} from 'xstate';
+import type {Outgoing} from '../protocols/events.ts';
+import type {ClientContext, ClientEvent, ClientInput} from './client-context.ts';
+import * as say from './client-messages.ts';
+import {unprovidedAction, unprovidedPass} from './unprovided.ts';
+
+const isLastStep = ({step, steps}: ClientContext) => step + 1 >= steps;
+const isApplied = (context: ClientContext) => (context.step + 1) % context.accumulation === 0 || isLastStep(context);
+const servers = ({fedServerId, mainServerId}: ClientContext) =>
+	mainServerId ? [fedServerId, mainServerId] : [fedServerId];
+
+/** The identity of the step under way, as passes and messages name it. */
+const stepKey = ({round, step, batchIndex}: ClientContext) => ({round, step, batchIndex});
+
+/** The global adapter, when the pass must take it over first. */
+const adapterOf = ({adapter}: ClientContext) => (adapter ? {tensors: {adapter}} : {});
+
+const roundStart = {step: 0, isUploaded: false, activations: null, gradient: null, upload: null};
+
+const afterStep = (context: ClientContext) => ({
+	step: context.step + 1,
+	batchIndex: context.batchIndex + 1,
+	optimizerSteps: context.optimizerSteps + (isApplied(context) ? 1 : 0),
+	adapter: null,
+	activations: null,
+	gradient: null,
+});
+
+const machineSetup = setup({
+	types: {context: {} as ClientContext, events: {} as ClientEvent, input: {} as ClientInput, tags: {} as 'quiet'},
+	actors: {
+		forward: unprovidedPass<ClientEvent>('forward'),
+		backward: unprovidedPass<ClientEvent>('backward'),
+		localStep: unprovidedPass<ClientEvent>('localStep'),
+		readAdapter: unprovidedPass<ClientEvent>('readAdapter'),
+	},
+	actions: {send: (_, _message: Outgoing) => unprovidedAction('send')()},
+	guards: {
+		isWelcome: ({context}) => servers(context).every(server => context.welcomedBy.includes(server)),
+		hasWork: ({context}) => context.round >= 0 && !context.isUploaded,
+		isPauseAsked: ({context}) => context.isPauseAsked,
+		hasMainServer: ({context}) => context.mainServerId !== null,
+		hasHeartbeat: ({context}) => context.heartbeatMs > 0,
+		isRoundDone: ({context}) => context.step >= context.steps,
+		isMember: ({context, event}) =>
+			event.type === 'round-opened' &&
+			event.body.round > context.round &&
+			event.body.cohort.some(member => member.client === context.clientId),
+		isClosing: ({context, event}) => event.type === 'round-closing' && event.body.round === context.round,
+		isAwaited: ({context, event}) =>
+			(event.type === 'gradient' || event.type === 'step-skipped') &&
+			event.body.round === context.round &&
+			event.body.step === context.step,
+		isAccepted: ({context, event}) => event.type === 'upload-accepted' && event.body.round === context.round,
+		isFatal: ({event}) =>
+			event.type === 'refused' && ['mismatch', 'invalid', 'fenced', 'id-in-use'].includes(event.body.code),
+	},
+	delays: {
+		answerTimeout: ({context}) => context.answerTimeoutMs,
+		heartbeat: ({context}) => context.heartbeatMs,
+	},
+});
+
+const takeRound = machineSetup.assign(({context, event}) => {
+	if (event.type !== 'round-opened') return {};
+	const {round, steps, adapterVersion, tensors} = event.body;
+	// A client that joins late takes its schedule's position from the round.
+	const isFirst = context.round < 0;
+	const optimizerSteps = isFirst ? Math.ceil((round * steps) / context.accumulation) : context.optimizerSteps;
+	return {...roundStart, round, steps, adapterVersion, optimizerSteps, adapter: tensors};
+});
+
+const endRoundEarly = machineSetup.assign(({context}) => ({steps: context.step}));
+
+export const clientMachine = machineSetup.createMachine({
+	id: 'client',
+	context: ({input}) => ({
+		...input,
+		...roundStart,
+		round: -1,
+		steps: 0,
+		adapterVersion: 0,
+		serverVersionSeen: 0,
+		batchIndex: 0,
+		optimizerSteps: 0,
+		welcomedBy: [],
+		isPauseAsked: false,
+		adapter: null,
+		failure: null,
+	}),
+	type: 'parallel',
+	states: {
+		training: {
+			initial: 'joining',
+			on: {
+				'round-opened': {guard: 'isMember', target: '.stepping', actions: takeRound},
+				'run-finished': '.finished',
+				'host.pause': {actions: assign({isPauseAsked: true})},
+				'host.resume': {actions: assign({isPauseAsked: false})},
+				'pass.failed': {target: '.failed', actions: assign({failure: ({event}) => say.failureOf({event})})},
+				refused: {guard: 'isFatal', target: '.failed', actions: assign({failure: ({event}) => say.failureOf({event})})},
+			},
+			states: {
+				joining: {
+					entry: {type: 'send', params: say.hello},
+					always: [
+						{guard: 'isPauseAsked', target: 'paused'},
+						{guard: 'isWelcome', target: 'idle'},
+					],
+					after: {answerTimeout: {target: 'joining', reenter: true}},
+					on: {
+						welcome: {actions: assign({welcomedBy: ({context, event}) => [...context.welcomedBy, event.from]})},
+						// The round waits in the context until both servers have opened the door.
+						'round-opened': {guard: 'isMember', actions: takeRound},
+						'host.restored': {target: 'joining', reenter: true},
+					},
+				},
+				idle: {
+					tags: 'quiet',
+					always: [
+						{guard: 'isPauseAsked', target: 'paused'},
+						{guard: 'hasWork', target: 'stepping'},
+					],
+				},
+				stepping: {
+					always: [
+						{guard: 'isPauseAsked', target: 'paused'},
+						{guard: 'isRoundDone', target: 'readingAdapter'},
+						{guard: 'hasMainServer', target: 'forwarding'},
+						{target: 'trainingLocally'},
+					],
+				},
+				forwarding: {
+					invoke: {
+						src: 'forward',
+						input: ({context}) => ({...stepKey(context), ...adapterOf(context)}),
+					},
+					on: {
+						'forward.done': {
+							target: 'awaitingGradient',
+							actions: assign({
+								adapter: null,
+								activations: ({event: {lengths, targets, tensors}}) => ({lengths, targets, tensors}),
+							}),
+						},
+						'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
+					},
+				},
+				awaitingGradient: {
+					entry: {type: 'send', params: say.activations},
+					after: {answerTimeout: {target: 'awaitingGradient', reenter: true}},
+					on: {
+						gradient: {
+							guard: 'isAwaited',
+							target: 'backwarding',
+							actions: assign({
+								gradient: ({event}) => event.body,
+								serverVersionSeen: ({event}) => event.body.serverVersion,
+							}),
+						},
+						'step-skipped': {
+							guard: 'isAwaited',
+							target: 'stepping',
+							actions: assign({step: ({event}) => event.body.next}),
+						},
+						'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
+						// What the backward pass needs is not in a checkpoint: the forward pass is done again.
+						'host.restored': 'forwarding',
+					},
+				},
+				backwarding: {
+					invoke: {
+						src: 'backward',
+						input: ({context}) => ({
+							...stepKey(context),
+							isApplied: isApplied(context),
+							optimizerStep: context.optimizerSteps,
+							tensors: {gradient: context.gradient!.tensors},
+						}),
+					},
+					on: {
+						'backward.done': {
+							target: 'stepping',
+							actions: [{type: 'send', params: say.stepReport}, assign(({context}) => afterStep(context))],
+						},
+					},
+				},
+				trainingLocally: {
+					invoke: {
+						src: 'localStep',
+						input: ({context}) => ({
+							...stepKey(context),
+							isApplied: isApplied(context),
+							optimizerStep: context.optimizerSteps,
+							...adapterOf(context),
+						}),
+					},
+					on: {
+						'localStep.done': {
+							target: 'stepping',
+							actions: [{type: 'send', params: say.stepReport}, assign(({context}) => afterStep(context))],
+						},
+						'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
+					},
+				},
+				readingAdapter: {
+					invoke: {src: 'readAdapter', input: ({context}) => adapterOf(context)},
+					on: {
+						'readAdapter.done': {
+							target: 'uploading',
+							actions: assign({adapter: null, upload: ({event}) => event.tensors}),
+						},
+					},
+				},
+				uploading: {
+					entry: {type: 'send', params: say.upload},
+					after: {answerTimeout: {target: 'uploading', reenter: true}},
+					on: {
+						'upload-accepted': {
+							guard: 'isAccepted',
+							target: 'idle',
+							actions: assign({isUploaded: true, upload: null}),
+						},
+						'host.restored': {target: 'uploading', reenter: true},
+					},
+				},
+				paused: {
+					tags: 'quiet',
+					on: {
+						// A new round is taken, not begun.
+						'round-opened': {guard: 'isMember', actions: takeRound},
+						'host.resume': {target: 'joining', actions: assign({isPauseAsked: false})},
+						'host.restored': {target: 'joining', actions: assign({isPauseAsked: false})},
+					},
+				},
+				finished: {tags: 'quiet', type: 'final'},
+				failed: {tags: 'quiet', entry: {type: 'send', params: say.leave}, type: 'final'},
+			},
+		},
+		liveness: {
+			initial: 'deciding',
+			states: {
+				deciding: {always: [{guard: 'hasHeartbeat', target: 'beating'}, {target: 'silent'}]},
+				beating: {
+					after: {heartbeat: {target: 'beating', reenter: true, actions: {type: 'send', params: say.heartbeat}}},
+					on: {'host.restored': {target: 'beating', reenter: true}},
+				},
+				silent: {},
+			},
+		},
+	},
+});

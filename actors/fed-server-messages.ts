@@ -1,0 +1,126 @@
+/**
+What the fed server says, and its verdict on uploads that arrive. Pure.
+*/
+import type {Incoming, Outgoing} from '../protocols/events.ts';
+import {refusalOf} from './agreement.ts';
+import {type FedServerContext, roundSteps, type Upload} from './fed-server-context.ts';
+
+type From = {readonly context: FedServerContext};
+
+/** Why this actor may not come in; nothing when it may. */
+export function helloRefusal(context: FedServerContext, {from, body}: Incoming<'hello'>): Outgoing | undefined {
+	const mismatch = refusalOf('hello', context.agreement, body.agreement);
+	if (mismatch) return {verb: 'refused', to: from, body: mismatch};
+	const known = context.roster[from]?.incarnation ?? -1;
+	return body.incarnation < known ? fenced('hello', from, body.incarnation, known) : undefined;
+}
+
+const fenced = (verb: string, to: string, found: number, expected: number): Outgoing => ({
+	verb: 'refused',
+	to,
+	body: {
+		verb,
+		code: 'fenced',
+		field: 'incarnation',
+		found: String(found),
+		expected: `at least ${expected}`,
+		fix: 'a newer incarnation of this client has joined; stop this one',
+	},
+});
+
+export const welcome = ({round, adapterVersion}: FedServerContext, {from, body}: Incoming<'hello'>): Outgoing => ({
+	verb: 'welcome',
+	to: from,
+	body: {incarnation: body.incarnation, round, adapterVersion, credit: 0},
+});
+
+/** The opening of the context's current round. */
+export function roundOpened(context: FedServerContext): Extract<Outgoing, {verb: 'round-opened'}> {
+	const {round, adapterVersion, cohort, adapter} = context;
+	const steps = roundSteps(context);
+	return {
+		verb: 'round-opened',
+		body: {round, adapterVersion, steps, cohort: [...cohort], deadlineMs: 0, tensors: adapter!},
+	};
+}
+
+export const roundOpening = ({context}: From): Outgoing => roundOpened(context);
+export const roundClosing = ({context}: From): Outgoing => ({verb: 'round-closing', body: {round: context.round}});
+
+export const rosterChanged = (
+	roster: FedServerContext['roster'],
+	left: readonly string[],
+	reason: string,
+): Outgoing => ({
+	verb: 'roster-changed',
+	body: {clients: Object.keys(roster), left: [...left], reason},
+});
+
+type Verdict = {readonly isTaken: boolean; readonly answer: Outgoing};
+
+/** Whether an upload counts, and the answer to it. A repeat, also of a closed round, is accepted again and never counted twice. */
+export function judge(context: FedServerContext, {from, body}: Incoming<'upload'>): Verdict {
+	const known = context.roster[from]?.incarnation;
+	if (known !== undefined && body.incarnation < known) {
+		return {isTaken: false, answer: fenced('upload', from, body.incarnation, known)};
+	}
+	const accepted: Outgoing = {verb: 'upload-accepted', to: from, body: {round: body.round}};
+	if (body.round < context.round || context.uploads[from]) return {isTaken: false, answer: accepted};
+	const isMember = context.cohort.some(member => member.client === from);
+	if (body.round === context.round && isMember) return {isTaken: true, answer: accepted};
+	if (body.round === context.round && context.cohort.length === 0) return {isTaken: false, answer: accepted};
+	return {
+		isTaken: false,
+		answer: {
+			verb: 'refused',
+			to: from,
+			body: {
+				verb: 'upload',
+				code: 'not-in-cohort',
+				field: 'round',
+				found: String(body.round),
+				expected: `round ${context.round} with this client in its cohort`,
+				fix: 'wait for the next round',
+			},
+		},
+	};
+}
+
+/** One row of `metrics.jsonl` for a closed round; adapter staleness is measured against the version before this aggregation. */
+export function roundReport({context}: From): Outgoing {
+	const {round, cohort, uploads, gone, adapterVersion} = context;
+	const staleness = (upload: Upload) => adapterVersion - 1 - upload.adapterVersion;
+	const row = {
+		round,
+		adapterVersion,
+		cohort: cohort.length,
+		uploads: Object.keys(uploads).length,
+		gone: gone.join(' '),
+		adapterStalenessMax: Math.max(0, ...Object.values(uploads).map(staleness)),
+	};
+	return {verb: 'report', body: {kind: 'round', timeMs: 0, row}};
+}
+
+export const voidReport = ({context: {round, cohort, uploads, gone, adapterVersion}}: From): Outgoing => ({
+	verb: 'report',
+	body: {
+		kind: 'round',
+		timeMs: 0,
+		row: {
+			round,
+			adapterVersion,
+			cohort: cohort.length,
+			uploads: Object.keys(uploads).length,
+			gone: gone.join(' '),
+			isVoid: true,
+		},
+	},
+});
+
+export const nobodyHasData = ({context}: From): string =>
+	`No client can train: ${Object.keys(context.roster).length} of ${context.clientsExpected} joined and none of them has data; give a client rows or add one`;
+
+export const runFinished = ({context: {round, adapterVersion, adapter, failure}}: From): Outgoing => ({
+	verb: 'run-finished',
+	body: {rounds: round + 1, adapterVersion, reason: failure ?? 'done', tensors: adapter!},
+});

@@ -1,0 +1,262 @@
+/**
+The fed server: owns membership, rounds, the global client adapter and its version. It opens a round, waits for the
+cohort's uploads as its closing rule says, aggregates, and opens the next until the run's steps are done.
+
+Pure: what it does to the world is the action `send` and its passes, all provided by the host.
+*/
+import {assign, setup} from 'xstate';
+import type {Outgoing} from '../protocols/events.ts';
+import {type FedServerContext, type FedServerEvent, type FedServerInput, roundSteps} from './fed-server-context.ts';
+import * as say from './fed-server-messages.ts';
+import {planAggregation} from './policies/aggregation.ts';
+import {planClosing} from './policies/round-closing.ts';
+import {selectAll} from './policies/selection.ts';
+import {unprovidedAction, unprovidedPass} from './unprovided.ts';
+
+const silentChecksMax = 3;
+
+const closingOf = ({closing, cohort, uploads, gone, isDeadlinePast}: FedServerContext) =>
+	planClosing(closing, {
+		cohort: cohort.length,
+		arrived: Object.keys(uploads).length,
+		gone: gone.length,
+		isDeadlinePast,
+	});
+
+/** The uploads that count, in order of the cohort so that sums do not depend on arrival. */
+const uploadsInOrder = ({cohort, uploads}: FedServerContext) => cohort.flatMap(member => uploads[member.client] ?? []);
+
+const aggregationOf = (context: FedServerContext) => planAggregation(context.aggregation, uploadsInOrder(context));
+
+const machineSetup = setup({
+	types: {
+		context: {} as FedServerContext,
+		events: {} as FedServerEvent,
+		input: {} as FedServerInput,
+		tags: {} as 'quiet',
+	},
+	actors: {
+		readAdapter: unprovidedPass<FedServerEvent>('readAdapter'),
+		aggregate: unprovidedPass<FedServerEvent>('aggregate'),
+		checkpoint: unprovidedPass<FedServerEvent>('checkpoint'),
+	},
+	actions: {send: (_, _message: Outgoing) => unprovidedAction('send')()},
+	guards: {
+		isPauseAsked: ({context}) => context.isPauseAsked,
+		isComplete: ({context}) =>
+			Object.keys(context.roster).length >= context.clientsExpected &&
+			(context.isMainServerHere || !context.hasMainServer),
+		hasData: ({context}) => Object.values(context.roster).some(member => member.samples > 0),
+		isTrained: ({context}) => context.stepsDone >= context.stepsTotal,
+		isClosed: ({context}) => closingOf(context) === 'close',
+		isVoid: ({context}) => closingOf(context) === 'void',
+		isCheckpointed: ({context}) => context.isCheckpointed,
+		hasLease: ({context}) => context.leaseMs > 0,
+		hasDeadline: ({context}) => context.closing.kind !== 'all',
+		isEmptyAggregate: ({context}) => aggregationOf(context).members.length === 0,
+	},
+	delays: {
+		leaseCheck: ({context}) => context.leaseMs / silentChecksMax,
+		deadline: ({context}) => (context.closing.kind === 'all' ? 0 : context.closing.deadlineMs),
+	},
+});
+
+/** Opens the door, or says why not; a joiner hears of the round in progress. */
+const greet = machineSetup.enqueueActions(({context, event, enqueue}) => {
+	if (event.type !== 'hello') return;
+	const refusal = say.helloRefusal(context, event);
+	if (refusal) return enqueue({type: 'send', params: refusal});
+	enqueue({type: 'send', params: say.welcome(context, event)});
+	if (event.fromKind === 'main-server') return enqueue.assign({isMainServerHere: true});
+	const {from, body} = event;
+	const member = {incarnation: body.incarnation, samples: body.samples, silentChecks: 0};
+	enqueue.assign({roster: {...context.roster, [from]: member}});
+	if (context.adapter && context.cohort.some(({client}) => client === from) && !context.uploads[from]) {
+		enqueue({type: 'send', params: {...say.roundOpened(context), to: from}});
+	}
+});
+
+const takeUpload = machineSetup.enqueueActions(({context, event, enqueue}) => {
+	if (event.type !== 'upload') return;
+	const verdict = say.judge(context, event);
+	enqueue({type: 'send', params: verdict.answer});
+	if (verdict.isTaken)
+		enqueue.assign({uploads: {...context.uploads, [event.from]: {...event.body, client: event.from}}});
+});
+
+/** A sign of life; an idle member that missed the opening hears it again. */
+const takeHeartbeat = machineSetup.enqueueActions(({context, event, enqueue}) => {
+	if (event.type !== 'heartbeat') return;
+	const member = context.roster[event.from];
+	if (!member) return;
+	enqueue.assign({roster: {...context.roster, [event.from]: {...member, silentChecks: 0}}});
+	const isBehind = event.body.isIdle && event.body.round < context.round;
+	if (isBehind && context.cohort.some(({client}) => client === event.from) && !context.uploads[event.from]) {
+		enqueue({type: 'send', params: {...say.roundOpened(context), to: event.from}});
+	}
+});
+
+const lose = (context: FedServerContext, left: readonly string[]) => ({
+	roster: Object.fromEntries(Object.entries(context.roster).filter(([client]) => !left.includes(client))),
+	gone: [
+		...context.gone,
+		...left.filter(client => !context.uploads[client] && context.cohort.some(member => member.client === client)),
+	],
+});
+
+const loseMember = machineSetup.enqueueActions(({context, event, enqueue}) => {
+	if (event.type !== 'leave' || !context.roster[event.from]) return;
+	const after = lose(context, [event.from]);
+	enqueue.assign(after);
+	enqueue({type: 'send', params: say.rosterChanged(after.roster, [event.from], event.body.reason)});
+});
+
+/** Counts one more silence for every member and parts with those whose lease ended. */
+const checkLeases = machineSetup.enqueueActions(({context, enqueue}) => {
+	const entries = Object.entries(context.roster);
+	const left = entries.filter(([, member]) => member.silentChecks + 1 > silentChecksMax).map(([client]) => client);
+	const after = lose(context, left);
+	const roster = Object.fromEntries(
+		Object.entries(after.roster).map(([client, member]) => [
+			client,
+			{...member, silentChecks: member.silentChecks + 1},
+		]),
+	);
+	enqueue.assign({...after, roster});
+	if (left.length === 0) return;
+	enqueue({type: 'send', params: say.rosterChanged(roster, left, `silent for ${context.leaseMs} ms`)});
+});
+
+const openRound = machineSetup.assign(({context}) => ({
+	round: context.round + 1,
+	cohort: selectAll(Object.entries(context.roster).map(([client, {samples}]) => ({client, samples}))),
+	uploads: {},
+	gone: [],
+	isDeadlinePast: false,
+}));
+
+export const fedServerMachine = machineSetup.createMachine({
+	id: 'fed-server',
+	context: ({input}) => ({
+		...input,
+		round: -1,
+		adapterVersion: 0,
+		adapter: null,
+		roster: {},
+		isMainServerHere: false,
+		cohort: [],
+		uploads: {},
+		gone: [],
+		stepsDone: 0,
+		isDeadlinePast: false,
+		isPauseAsked: false,
+		failure: null,
+	}),
+	type: 'parallel',
+	on: {
+		hello: {actions: greet},
+		upload: {actions: takeUpload},
+		heartbeat: {actions: takeHeartbeat},
+		leave: {actions: loseMember},
+		'host.pause': {actions: assign({isPauseAsked: true})},
+		'host.resume': {actions: assign({isPauseAsked: false})},
+		'host.restored': {actions: assign({isPauseAsked: false})},
+	},
+	states: {
+		rounds: {
+			initial: 'starting',
+			on: {
+				'pass.failed': {
+					target: '.failed',
+					actions: assign({failure: ({event}) => `${event.pass} failed: ${event.error}`}),
+				},
+			},
+			states: {
+				starting: {
+					invoke: {src: 'readAdapter', input: () => ({})},
+					on: {'readAdapter.done': {target: 'gathering', actions: assign({adapter: ({event}) => event.tensors})}},
+				},
+				gathering: {
+					tags: 'quiet',
+					always: {guard: 'isComplete', target: 'deciding'},
+				},
+				deciding: {
+					always: [
+						{guard: 'isTrained', target: 'finished'},
+						{guard: 'isPauseAsked', target: 'paused'},
+						{guard: 'hasData', target: 'collecting', actions: [openRound, {type: 'send', params: say.roundOpening}]},
+						{target: 'failed', actions: assign({failure: say.nobodyHasData})},
+					],
+				},
+				paused: {
+					tags: 'quiet',
+					on: {'host.resume': 'deciding', 'host.restored': 'deciding'},
+				},
+				collecting: {
+					tags: 'quiet',
+					always: [
+						{guard: 'isClosed', target: 'aggregating'},
+						{guard: 'isVoid', target: 'closing', actions: {type: 'send', params: say.voidReport}},
+					],
+					after: {
+						deadline: {
+							guard: 'hasDeadline',
+							actions: [assign({isDeadlinePast: true}), {type: 'send', params: say.roundClosing}],
+						},
+					},
+					// Whoever missed the opening hears it again; a repeat has no effect.
+					on: {
+						'host.restored': {target: 'collecting', reenter: true, actions: {type: 'send', params: say.roundOpening}},
+					},
+				},
+				aggregating: {
+					always: {guard: 'isEmptyAggregate', target: 'closing'},
+					invoke: {
+						src: 'aggregate',
+						input: ({context}) => {
+							const plan = aggregationOf(context);
+							const handles = plan.members.map((member, index) => [
+								`${index}`,
+								context.uploads[member.client]!.tensors,
+							]);
+							return {plan, tensors: Object.fromEntries(handles)};
+						},
+					},
+					on: {
+						'aggregate.done': {
+							target: 'closing',
+							actions: [
+								assign({
+									adapter: ({event}) => event.tensors,
+									adapterVersion: ({context}) => context.adapterVersion + 1,
+								}),
+								{type: 'send', params: say.roundReport},
+							],
+						},
+					},
+				},
+				closing: {
+					entry: assign(({context}) => ({stepsDone: context.stepsDone + roundSteps(context), uploads: {}, cohort: []})),
+					always: [{guard: 'isCheckpointed', target: 'checkpointing'}, {target: 'deciding'}],
+				},
+				checkpointing: {
+					invoke: {src: 'checkpoint', input: () => ({})},
+					on: {'checkpoint.done': 'deciding', 'host.restored': 'deciding'},
+				},
+				finished: {tags: 'quiet', entry: {type: 'send', params: say.runFinished}, type: 'final'},
+				failed: {tags: 'quiet', entry: {type: 'send', params: say.runFinished}, type: 'final'},
+			},
+		},
+		leases: {
+			initial: 'deciding',
+			states: {
+				deciding: {always: [{guard: 'hasLease', target: 'checking'}, {target: 'endless'}]},
+				checking: {
+					after: {leaseCheck: {target: 'checking', reenter: true, actions: checkLeases}},
+					on: {'host.restored': {target: 'checking', reenter: true}},
+				},
+				endless: {},
+			},
+		},
+	},
+});

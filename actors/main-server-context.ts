@@ -1,0 +1,63 @@
+/**
+What the main server knows and hears: the types of its machine's input, context and events. Plain JSON.
+*/
+import type {HandledBody, HostEvent, Incoming} from '../protocols/events.ts';
+import type {Agreement, CohortMember} from '../protocols/messages.ts';
+import type {TensorHandle} from '../protocols/tensor.ts';
+import type {ServerUpdate, StepPlan} from './policies/server-update.ts';
+
+export type MainServerInput = {
+	readonly serverId: string;
+	readonly incarnation: number;
+	readonly fedServerId: string;
+	readonly agreement: Agreement;
+	readonly update: ServerUpdate;
+	/** Cohort steps whose gradients are averaged before one optimizer step; default 1. */
+	readonly accumulation: number;
+	/** Unanswered steps a client may have. */
+	readonly credit: number;
+	/** True when evaluators want the adapter at each round's end. */
+	readonly isAdapterPublished: boolean;
+	readonly answerTimeoutMs: number;
+};
+
+/** A batch that waits for its step. */
+export type Pending = HandledBody<'activations'> & {readonly client: string; readonly arrival: number};
+
+/** The last answer to a client, kept for repeats. */
+export type Reply = HandledBody<'gradient'> & {readonly client: string};
+
+export type MainServerContext = MainServerInput & {
+	readonly round: number;
+	readonly steps: number;
+	readonly adapterVersion: number;
+	readonly cohort: readonly CohortMember[];
+	/** Incarnations by client: what an older one sends is refused. */
+	readonly incarnations: Readonly<Record<string, number>>;
+	readonly inbox: Readonly<Record<string, Pending>>;
+	readonly replies: Readonly<Record<string, Reply>>;
+	readonly arrivals: number;
+	readonly plan: StepPlan;
+	readonly serverVersion: number;
+	/** Steps since the last optimizer step, for accumulation. */
+	readonly accumulated: number;
+	readonly isPublishing: boolean;
+	readonly isPauseAsked: boolean;
+	readonly isWelcome: boolean;
+	readonly isOver: boolean;
+	readonly failure: string | null;
+};
+
+export type MainServerEvent =
+	| Incoming<
+			'hello' | 'welcome' | 'refused' | 'round-opened' | 'roster-changed' | 'activations' | 'leave' | 'run-finished'
+	  >
+	| HostEvent
+	| {
+			type: 'mainStep.done';
+			losses: number[];
+			gradientNorm: number;
+			isApplied: boolean;
+			tensors: Record<string, TensorHandle>;
+	  }
+	| {type: 'readAdapter.done'; tensors: TensorHandle};

@@ -1,0 +1,135 @@
+/**
+What the main server says, and its verdict on activations that arrive. Pure.
+*/
+import type {Incoming, Outgoing} from '../protocols/events.ts';
+import {refusalOf} from './agreement.ts';
+import type {MainServerContext, MainServerEvent, Reply} from './main-server-context.ts';
+
+type From = {readonly context: MainServerContext};
+
+export const hello = ({context: {incarnation, agreement}}: From): Outgoing => ({
+	verb: 'hello',
+	body: {incarnation, samples: 0, agreement},
+});
+
+/** Why this client may not come in; nothing when it may. */
+export function helloRefusal(context: MainServerContext, {from, body}: Incoming<'hello'>): Outgoing | undefined {
+	const mismatch = refusalOf('hello', context.agreement, body.agreement);
+	if (mismatch) return {verb: 'refused', to: from, body: mismatch};
+	const known = context.incarnations[from] ?? -1;
+	return body.incarnation < known ? fenced('hello', from, body.incarnation, known) : undefined;
+}
+
+export const welcome = (
+	{round, adapterVersion, credit}: MainServerContext,
+	{from, body}: Incoming<'hello'>,
+): Outgoing => ({
+	verb: 'welcome',
+	to: from,
+	body: {incarnation: body.incarnation, round, adapterVersion, credit},
+});
+
+const fenced = (verb: string, to: string, found: number, expected: number): Outgoing => ({
+	verb: 'refused',
+	to,
+	body: {
+		verb,
+		code: 'fenced',
+		field: 'incarnation',
+		found: String(found),
+		expected: `at least ${expected}`,
+		fix: 'a newer incarnation of this client has joined; stop this one',
+	},
+});
+
+type Verdict = {readonly isTaken: boolean; readonly answer?: Outgoing};
+
+/** Whether a batch is taken in, and what is answered at once. */
+export function judge(context: MainServerContext, {from, body}: Incoming<'activations'>): Verdict {
+	const known = context.incarnations[from];
+	if (known === undefined)
+		return {
+			isTaken: false,
+			answer: refusal(from, 'not-in-cohort', 'client', from, 'a client that said hello', 'join first'),
+		};
+	if (body.incarnation < known) return {isTaken: false, answer: fenced('activations', from, body.incarnation, known)};
+	const reply = context.replies[from];
+	if (reply && reply.round === body.round && reply.step === body.step) return {isTaken: false, answer: gradient(reply)};
+	if (reply && isBefore(body, reply)) {
+		const found = `round ${body.round} step ${body.step}`;
+		const expected = `after round ${reply.round} step ${reply.step}`;
+		return {
+			isTaken: false,
+			answer: refusal(from, 'already-applied', 'step', found, expected, 'go on with the next step'),
+		};
+	}
+	const waiting = context.inbox[from];
+	if (waiting && !isBefore(waiting, body)) return {isTaken: false};
+	const isMember = context.cohort.some(member => member.client === from);
+	if (body.round === context.round && !isMember) {
+		return {
+			isTaken: false,
+			answer: refusal(
+				from,
+				'not-in-cohort',
+				'round',
+				String(body.round),
+				'a round with this client',
+				'wait for the next round',
+			),
+		};
+	}
+	// Activations may overtake the round's opening: they wait for it.
+	return {isTaken: body.round >= context.round};
+}
+
+type StepKey = {readonly round: number; readonly step: number};
+const isBefore = (a: StepKey, b: StepKey) => a.round < b.round || (a.round === b.round && a.step < b.step);
+
+function refusal(
+	to: string,
+	code: 'already-applied' | 'not-in-cohort',
+	...[field, found, expected, fix]: [string, string, string, string]
+): Outgoing {
+	return {verb: 'refused', to, body: {verb: 'activations', code, field, found, expected, fix}};
+}
+
+/** The answers of a finished step, one for each batch of the plan. Server staleness is measured here, never taken from the peer. */
+export function repliesOf(
+	{plan, inbox, serverVersion: versionBefore}: MainServerContext,
+	{losses, tensors}: Extract<MainServerEvent, {type: 'mainStep.done'}>,
+	serverVersion: number,
+): Reply[] {
+	return plan.map(({client}, index) => {
+		const {incarnation, round, step, targets, serverVersionSeen} = inbox[client]!;
+		return {
+			client,
+			incarnation,
+			round,
+			step,
+			targets,
+			loss: losses[index]!,
+			serverVersion,
+			serverStaleness: Math.max(0, versionBefore - serverVersionSeen),
+			tensors: tensors[`${index}`]!,
+		};
+	});
+}
+
+export const gradient = ({client, ...body}: Reply): Outgoing => ({verb: 'gradient', to: client, body});
+
+export const serverAdapter = ({
+	context: {adapterVersion, serverVersion, isOver},
+	event,
+}: From & {event: MainServerEvent}): Outgoing => ({
+	verb: 'server-adapter',
+	body: {
+		// At the run's end the global adapter is one version on.
+		adapterVersion: adapterVersion + (isOver ? 1 : 0),
+		serverVersion,
+		tensors: (event as Extract<MainServerEvent, {type: 'readAdapter.done'}>).tensors,
+	},
+});
+
+export const refusalText = ({from, body}: Incoming<'refused'>): string =>
+	`${from} refused ${body.verb}: ${body.field} is ${body.found}, expected ${body.expected}; ${body.fix}`;

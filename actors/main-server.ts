@@ -1,0 +1,200 @@
+/**
+The main server: holds the tail, turns activations into losses and gradients, and trains the tail's adapter.
+A step's key is (client, round, step): a repeat gets the stored reply and is never applied twice.
+
+Pure: what it does to the world is the action `send` and its passes, all provided by the host.
+*/
+import {assign, setup} from 'xstate';
+import type {Outgoing} from '../protocols/events.ts';
+import type {MainServerContext, MainServerEvent, MainServerInput} from './main-server-context.ts';
+import * as say from './main-server-messages.ts';
+import {planStep, type StepPlan} from './policies/server-update.ts';
+import {unprovidedAction, unprovidedPass} from './unprovided.ts';
+
+const nextPlan = ({update, round, cohort, inbox}: MainServerContext): StepPlan | undefined =>
+	planStep(update, {round, cohort, waiting: Object.values(inbox).toSorted((a, b) => a.arrival - b.arrival)});
+
+/** What the step pass needs of each batch, in the plan's order. */
+const partsOf = ({plan, inbox}: MainServerContext) =>
+	plan.map(({client, weight}) => {
+		const {lengths, targets, round, step} = inbox[client]!;
+		return {client, weight, lengths, targets, round, step};
+	});
+
+/** Gradients are applied every `accumulation` steps and at the round's last one. */
+const isApplied = ({accumulation, accumulated, plan, inbox, steps, update}: MainServerContext) => {
+	const step = Math.max(...plan.map(({client}) => inbox[client]!.step));
+	const isLast = update.kind === 'parallel' && step + 1 >= steps;
+	return accumulated + 1 >= accumulation || isLast;
+};
+
+const without = <T>(table: Readonly<Record<string, T>>, keys: readonly string[]): Record<string, T> =>
+	Object.fromEntries(Object.entries(table).filter(([key]) => !keys.includes(key)));
+
+const machineSetup = setup({
+	types: {
+		context: {} as MainServerContext,
+		events: {} as MainServerEvent,
+		input: {} as MainServerInput,
+		tags: {} as 'quiet',
+	},
+	actors: {
+		mainStep: unprovidedPass<MainServerEvent>('mainStep'),
+		readAdapter: unprovidedPass<MainServerEvent>('readAdapter'),
+	},
+	actions: {send: (_, _message: Outgoing) => unprovidedAction('send')()},
+	guards: {
+		isMainHello: ({event}) => event.type === 'hello' && event.fromKind === 'client',
+		isOwnWelcome: ({context, event}) => event.type === 'welcome' && event.from === context.fedServerId,
+		isWelcome: ({context}) => context.isWelcome,
+		isNewRound: ({context, event}) => event.type === 'round-opened' && event.body.round > context.round,
+		hasStep: ({context}) => nextPlan(context) !== undefined,
+		isPublishing: ({context}) => context.isPublishing,
+		isOver: ({context}) => context.isOver,
+		isPauseAsked: ({context}) => context.isPauseAsked,
+	},
+	delays: {answerTimeout: ({context}) => context.answerTimeoutMs},
+});
+
+/** Opens the door to a client, or says why not. */
+const greet = machineSetup.enqueueActions(({context, event, enqueue}) => {
+	if (event.type !== 'hello' || event.fromKind !== 'client') return;
+	const refusal = say.helloRefusal(context, event);
+	enqueue({type: 'send', params: refusal ?? say.welcome(context, event)});
+	if (refusal) return;
+	const {from, body} = event;
+	const isReturn = body.incarnation > (context.incarnations[from] ?? -1);
+	enqueue.assign({
+		incarnations: {...context.incarnations, [from]: body.incarnation},
+		// What a former incarnation left here is not the new one's.
+		inbox: isReturn ? without(context.inbox, [from]) : context.inbox,
+		replies: isReturn ? without(context.replies, [from]) : context.replies,
+	});
+});
+
+/** Takes a batch in, answers a repeat from the store, refuses what is too old. */
+const takeActivations = machineSetup.enqueueActions(({context, event, enqueue}) => {
+	if (event.type !== 'activations') return;
+	const verdict = say.judge(context, event);
+	if (verdict.answer) enqueue({type: 'send', params: verdict.answer});
+	if (!verdict.isTaken) return;
+	const pending = {...event.body, client: event.from, arrival: context.arrivals};
+	enqueue.assign({arrivals: context.arrivals + 1, inbox: {...context.inbox, [event.from]: pending}});
+});
+
+const takeRound = machineSetup.assign(({context, event}) => {
+	if (event.type !== 'round-opened') return {};
+	const {round, steps, adapterVersion, cohort} = event.body;
+	return {round, steps, adapterVersion, cohort, isPublishing: context.isAdapterPublished};
+});
+
+/** Sends each client its gradient and keeps the answer for repeats. */
+const answerStep = machineSetup.enqueueActions(({context, event, enqueue}) => {
+	if (event.type !== 'mainStep.done') return;
+	const serverVersion = context.serverVersion + (event.isApplied ? 1 : 0);
+	const replies = say.repliesOf(context, event, serverVersion);
+	for (const reply of replies) enqueue({type: 'send', params: say.gradient(reply)});
+	enqueue.assign({
+		serverVersion,
+		accumulated: event.isApplied ? 0 : context.accumulated + 1,
+		inbox: without(
+			context.inbox,
+			replies.map(reply => reply.client),
+		),
+		replies: {...context.replies, ...Object.fromEntries(replies.map(reply => [reply.client, reply]))},
+		plan: [],
+	});
+});
+
+const losePeers = machineSetup.assign(({context, event}) => {
+	const gone = event.type === 'roster-changed' ? event.body.left : event.type === 'leave' ? [event.from] : [];
+	return {
+		cohort: context.cohort.filter(member => !gone.includes(member.client)),
+		inbox: without(context.inbox, gone),
+	};
+});
+
+export const mainServerMachine = machineSetup.createMachine({
+	id: 'main-server',
+	context: ({input}) => ({
+		...input,
+		round: -1,
+		steps: 0,
+		adapterVersion: 0,
+		cohort: [],
+		incarnations: {},
+		inbox: {},
+		replies: {},
+		arrivals: 0,
+		plan: [],
+		serverVersion: 0,
+		accumulated: 0,
+		isPublishing: false,
+		isPauseAsked: false,
+		isWelcome: false,
+		isOver: false,
+		failure: null,
+	}),
+	initial: 'joining',
+	on: {
+		hello: {actions: greet},
+		activations: {actions: takeActivations},
+		'round-opened': {guard: 'isNewRound', actions: takeRound},
+		'roster-changed': {actions: losePeers},
+		leave: {actions: losePeers},
+		'run-finished': {actions: assign({isOver: true, isPublishing: ({context}) => context.isAdapterPublished})},
+		'host.pause': {actions: assign({isPauseAsked: true})},
+		'host.resume': {actions: assign({isPauseAsked: false})},
+		'host.restored': {actions: assign({isPauseAsked: false})},
+		'pass.failed': {
+			target: '.failed',
+			actions: assign({failure: ({event}) => `${event.pass} failed: ${event.error}`}),
+		},
+	},
+	states: {
+		joining: {
+			tags: 'quiet',
+			entry: {type: 'send', params: say.hello},
+			always: {guard: 'isWelcome', target: 'collecting'},
+			after: {answerTimeout: {target: 'joining', reenter: true}},
+			on: {
+				welcome: {guard: 'isOwnWelcome', target: 'collecting', actions: assign({isWelcome: true})},
+				refused: {target: 'failed', actions: assign({failure: ({event}) => say.refusalText(event)})},
+				'host.restored': {target: 'joining', reenter: true},
+			},
+		},
+		collecting: {
+			tags: 'quiet',
+			always: [
+				{guard: 'isPublishing', target: 'publishing'},
+				{guard: 'isOver', target: 'finished'},
+				{guard: 'hasStep', target: 'stepping', actions: assign({plan: ({context}) => nextPlan(context)!})},
+			],
+		},
+		stepping: {
+			invoke: {
+				src: 'mainStep',
+				input: ({context}) => ({
+					parts: partsOf(context),
+					isApplied: isApplied(context),
+					optimizerStep: context.serverVersion,
+					tensors: Object.fromEntries(
+						context.plan.map(({client}, index) => [`${index}`, context.inbox[client]!.tensors]),
+					),
+				}),
+			},
+			on: {'mainStep.done': {target: 'collecting', actions: answerStep}},
+		},
+		publishing: {
+			invoke: {src: 'readAdapter', input: () => ({})},
+			on: {
+				'readAdapter.done': {
+					target: 'collecting',
+					actions: [{type: 'send', params: say.serverAdapter}, assign({isPublishing: false})],
+				},
+			},
+		},
+		finished: {tags: 'quiet', type: 'final'},
+		failed: {tags: 'quiet', type: 'final'},
+	},
+});
