@@ -7,7 +7,7 @@ import {mkdir, writeFile} from 'node:fs/promises';
 import {createRequire} from 'node:module';
 import path from 'node:path';
 import {CutlayerError} from '../../protocols/errors.ts';
-import {placeAtomically} from './cache.ts';
+import {type Environment, placeAtomically} from './cache.ts';
 import {findProgram, runCommand} from './command.ts';
 import type {OnProgress} from './progress.ts';
 
@@ -65,7 +65,7 @@ export async function buildBinding(cache: string, library: NativeLibrary, onProg
 		await mkdir(folder);
 		const bindingPath = path.join(folder, bindingName);
 		await compile(compiler, library, bindingPath);
-		const tensorflowVersion = await prove(bindingPath, library);
+		const tensorflowVersion = await proveBinding(bindingPath, nativeEnvironment(library.cudaFolders));
 		await writeFile(path.join(folder, factsName), JSON.stringify({tensorflowVersion, compiler} satisfies BindingFacts));
 		return folder;
 	});
@@ -107,24 +107,23 @@ const [product] = binding.executeOp('MatMul', attributes, [a, a], 1);
 console.log(JSON.stringify({version: binding.TF_Version, product: [...binding.tensorDataSync(product.id)]}));
 `;
 
-/** Multiplies [[1, 2], [3, 4]] by itself in a new process, since a library that does not fit the CPU ends its process. */
-async function prove(bindingPath: string, library: NativeLibrary): Promise<string> {
-	const result = await runCommand(process.execPath, ['-e', proof, bindingPath], {
-		environment: nativeEnvironment(library.cudaFolders),
-	});
+/**
+Multiplies [[1, 2], [3, 4]] by itself in a new process, since a library that does not fit the CPU ends its process.
+Returns the version the library says it is; throws `backend-missing` with the loader's words.
+*/
+export async function proveBinding(bindingPath: string, environment: Environment): Promise<string> {
+	const result = await runCommand(process.execPath, ['-e', proof, bindingPath], {environment, timeoutMs: 60_000});
 	const last = result.stdout.trim().split('\n').at(-1) ?? '';
 	if (result.exitCode === 0 && last.startsWith('{')) {
 		const {version, product} = JSON.parse(last) as {version: string; product: number[]};
 		if (product.join() === '7,10,15,22') return version;
 	}
-	const reason =
-		result.stderr
-			.trim()
-			.split('\n')
-			.find(line => line.includes('Error')) ??
-		result.signal ??
-		last;
-	throw new CutlayerError('backend-missing', `The TensorFlow binding was built but does not compute here: ${reason}`);
+	const words = result.stderr.split('\n').find(line => line.includes('Error'));
+	const reason = words?.trim() ?? result.signal ?? (last || 'it ended without a word');
+	throw new CutlayerError(
+		'backend-missing',
+		`The TensorFlow binding at ${bindingPath} does not compute here: ${reason}`,
+	);
 }
 
 /** The variables a process that computes with the binding is started with; what the user set stays. */
