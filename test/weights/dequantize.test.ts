@@ -1,7 +1,7 @@
 import {readFileSync} from 'node:fs';
 import test from 'ava';
-import {f16Table} from '../../runtime/weights/half.ts';
 import {openGguf} from '../../runtime/weights/gguf.ts';
+import {f16Table} from '../../runtime/weights/half.ts';
 import {openSafetensors} from '../../runtime/weights/safetensors.ts';
 import {golden} from './folder.ts';
 
@@ -20,7 +20,7 @@ test('every block format decodes to the very bits of the reference decoder', asy
 	await reference.close();
 });
 
-test('the table of half-precision values has numpy\'s count of finite numbers and sum of squares', t => {
+test("the table of half-precision values has numpy's count of finite numbers and sum of squares", t => {
 	const {halves, halves_f64_sum_of_squares: expected} = JSON.parse(readFileSync(golden('gguf/names.json'), 'utf8'));
 	const finite = f16Table().filter(Number.isFinite);
 	t.is(finite.length, halves);

@@ -15,7 +15,12 @@ function refused(error: unknown): undefined {
 }
 
 /** A file with this header text and this many bytes of data. */
-async function writeRaw(path: string, header: string, dataBytes: number, length = Buffer.byteLength(header)): Promise<void> {
+async function writeRaw(
+	path: string,
+	header: string,
+	dataBytes: number,
+	length = Buffer.byteLength(header),
+): Promise<void> {
 	const prefix = Buffer.alloc(8);
 	prefix.writeBigUInt64LE(BigInt(length));
 	await writeFile(path, Buffer.concat([prefix, Buffer.from(header), Buffer.alloc(dataBytes)]));
@@ -24,7 +29,10 @@ async function writeRaw(path: string, header: string, dataBytes: number, length 
 test('a batch file of integers reads as written by another implementation', async t => {
 	const {tensors} = await readSafetensors(golden('tiny-gpt2/batch.safetensors'));
 	t.deepEqual(tensors.input_ids?.shape, [3, 24]);
-	t.is(i32View(tensors.attention_mask!).reduce((sum, value) => sum + value, 0), 24 + 8 + 24);
+	t.is(
+		i32View(tensors.attention_mask!).reduce((sum, value) => sum + value, 0),
+		24 + 8 + 24,
+	);
 	t.is(i32View(tensors.labels!).filter(label => label !== -100).length, 40);
 });
 
@@ -54,7 +62,10 @@ test('what is written reads back byte for byte, with its metadata', async t => {
 
 test('a write that fails leaves the old file and no temporary one', async t => {
 	const folder = await temporaryFolder(t);
-	await t.throwsAsync(writeSafetensors(join(folder, 'none', 'x.safetensors'), {}), {instanceOf: CutlayerError, code: 'disk'});
+	await t.throwsAsync(writeSafetensors(join(folder, 'none', 'x.safetensors'), {}), {
+		instanceOf: CutlayerError,
+		code: 'disk',
+	});
 	const path = join(folder, 'x.safetensors');
 	await writeSafetensors(path, {a: tensorOf(Float32Array.of(1), [1])});
 	const before = await readFile(path);
@@ -69,7 +80,10 @@ test('64-bit integers narrow when they fit and are refused when not', async t =>
 	const write = (values: bigint[]) => {
 		const prefix = Buffer.alloc(8);
 		prefix.writeBigUInt64LE(BigInt(header.length));
-		return writeFile(path, Buffer.concat([prefix, Buffer.from(header), Buffer.from(BigInt64Array.from(values).buffer)]));
+		return writeFile(
+			path,
+			Buffer.concat([prefix, Buffer.from(header), Buffer.from(BigInt64Array.from(values).buffer)]),
+		);
 	};
 	await write([-5n, 2_147_483_647n]);
 	t.deepEqual([...i32View((await readSafetensors(path)).tensors.a!)], [-5, 2_147_483_647]);
@@ -133,7 +147,8 @@ test('a file with any one header byte changed reads the same values or is refuse
 		for (const [name, {shape, bytes: expected}] of file ? Object.entries(original) : []) {
 			const values = await file!.readF32(name).catch(refused);
 			if (!values) continue;
-			const isSame = Buffer.from(values.buffer).equals(expected) && String(file!.entries.get(name)?.shape) === String(shape);
+			const isSame =
+				Buffer.from(values.buffer).equals(expected) && String(file!.entries.get(name)?.shape) === String(shape);
 			if (!isSame) throw new Error(`${name} reads differently`);
 		}
 		await file?.close();
