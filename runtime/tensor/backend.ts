@@ -9,7 +9,7 @@ import type {Kernels} from './kernels.ts';
 import {type NodeBackend, nativeKernels} from './native-kernels.ts';
 import {portableKernels} from './portable-kernels.ts';
 
-export type {DeviceTensor, Kernels, TensorTree} from './kernels.ts';
+export type {DeviceTensor, Kernels} from './kernels.ts';
 
 export type BackendKind = 'tensorflow' | 'wasm' | 'cpu';
 
@@ -34,9 +34,13 @@ export async function openBackend({kind, bindingPath}: BackendOptions): Promise<
 	try {
 		return kind === 'tensorflow' ? openNative(bindingPath) : await openPortable(kind);
 	} catch (error) {
-		throw new CutlayerError('backend-missing', `The backend ${kind} does not load: ${errorText(error)}; ${advice[kind]}`, {
-			cause: error,
-		});
+		throw new CutlayerError(
+			'backend-missing',
+			`The backend ${kind} does not load: ${errorText(error)}; ${advice[kind]}`,
+			{
+				cause: error,
+			},
+		);
 	}
 }
 

@@ -7,9 +7,6 @@ import type {Tensor} from '@tensorflow/tfjs';
 /** A tensor in the backend's memory, f32 unless its name says otherwise. It lives until its scope ends or it is disposed. */
 export type DeviceTensor = Tensor;
 
-/** Tensors in any nesting of objects and arrays; `undefined` entries are allowed. */
-export type TensorTree = DeviceTensor | undefined | number | boolean | {readonly [key: string]: TensorTree} | readonly TensorTree[];
-
 /** Shapes: `r` rows, `c` columns, `...` any leading extents. All results are new tensors. */
 export interface Kernels {
 	/** A tensor over the values; they may be aliased, so they must not change while the tensor lives. */
@@ -20,8 +17,8 @@ export interface Kernels {
 	download(x: DeviceTensor): Float32Array;
 	/** Frees every tensor made inside `compute` except those in its result. */
 	scope<T>(compute: () => T): T;
-	/** Frees the tensors in a tree at once. */
-	dispose(tree: TensorTree): void;
+	/** Frees every tensor in any nesting of objects and arrays at once. */
+	dispose(tree: object): void;
 	/** The number of tensors alive, without the constants the kernels keep for themselves. */
 	liveTensors(): number;
 

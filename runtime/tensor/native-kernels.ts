@@ -17,7 +17,12 @@ export type NodeBackend = {
 	};
 	readonly isUsingGpuDevice: boolean;
 	executeSingleOutput(name: string, attributes: readonly Attribute[], inputs: readonly DeviceTensor[]): DeviceTensor;
-	executeMultipleOutputs(name: string, attributes: readonly Attribute[], inputs: readonly DeviceTensor[], outputs: number): DeviceTensor[];
+	executeMultipleOutputs(
+		name: string,
+		attributes: readonly Attribute[],
+		inputs: readonly DeviceTensor[],
+		outputs: number,
+	): DeviceTensor[];
 };
 
 type Attribute = {readonly name: string; readonly type: number; readonly value: number | boolean};
@@ -61,7 +66,8 @@ export function nativeKernels(tf: typeof Tf, backend: NodeBackend): Kernels {
 }
 
 const scalar =
-	(operation: (a: DeviceTensor, b: DeviceTensor) => DeviceTensor, constants: Constants) => (x: DeviceTensor, value: number) =>
+	(operation: (a: DeviceTensor, b: DeviceTensor) => DeviceTensor, constants: Constants) =>
+	(x: DeviceTensor, value: number) =>
 		operation(x, constants.factor(value));
 
 /** Typed ways to call operations whose attributes are prepared once. */
@@ -104,7 +110,8 @@ function shapeKernels({run, runMany, float, ints, count}: Operations, constants:
 	const reshapeAttributes = [float, ints('Tshape')];
 	const transposeAttributes = [float, ints('Tperm')];
 	return {
-		reshape: (x: DeviceTensor, shape: readonly number[]) => run('Reshape', reshapeAttributes, [x, constants.vector(shape)]),
+		reshape: (x: DeviceTensor, shape: readonly number[]) =>
+			run('Reshape', reshapeAttributes, [x, constants.vector(shape)]),
 		transpose: (x: DeviceTensor, permutation: readonly number[]) =>
 			run('Transpose', transposeAttributes, [x, constants.vector(permutation)]),
 		split: (x: DeviceTensor, extents: readonly number[], axis: number) => {
@@ -122,7 +129,8 @@ function rowKernels({run, runMany, float, floats, ints, type, count}: Operations
 	const scatterAttributes = [float, ints('Tindices'), ints('Tnumsegments')];
 	const lossAttributes = [float, ints('Tlabels')];
 	return {
-		gatherRows: (x: DeviceTensor, index: DeviceTensor) => run('GatherV2', gatherAttributes, [x, index, constants.integer(0)]),
+		gatherRows: (x: DeviceTensor, index: DeviceTensor) =>
+			run('GatherV2', gatherAttributes, [x, index, constants.integer(0)]),
 		scatterRows: (x: DeviceTensor, index: DeviceTensor, rows: number) =>
 			run('UnsortedSegmentSum', scatterAttributes, [x, index, constants.integer(rows)]),
 		crossEntropy: (logits: DeviceTensor, labels: DeviceTensor) => {

@@ -1,0 +1,43 @@
+/**
+The Llama family's weights as Hugging Face names them: RMSNorm, rotary positions, maps stored `[out, in]`, SwiGLU, and Qwen2's biases.
+*/
+import type {Linear, Norm} from './layers.ts';
+import type {FamilyReader, Reader} from './weights.ts';
+
+/** Reads blocks, embedding and head of a Llama or Qwen2 model. */
+export function llamaReader({source, tensor, stacked}: Reader): FamilyReader {
+	const {normEps, isHeadTied, hasQkvBias} = source.config;
+	const norm = async (name: string): Promise<Norm> => ({
+		kind: 'rms',
+		gain: await tensor(`${name}.weight`),
+		eps: normEps,
+	});
+	const linear = async (names: readonly string[], hasBias = false): Promise<Linear> => ({
+		weight: await stacked(names.map(name => `${name}.weight`)),
+		isOutIn: true,
+		bias: hasBias ? await stacked(names.map(name => `${name}.bias`)) : undefined,
+	});
+	return {
+		async block(index) {
+			const at = `model.layers.${index}`;
+			return {
+				index,
+				norm1: await norm(`${at}.input_layernorm`),
+				qkv: await linear(
+					['q', 'k', 'v'].map(name => `${at}.self_attn.${name}_proj`),
+					hasQkvBias,
+				),
+				o: await linear([`${at}.self_attn.o_proj`]),
+				norm2: await norm(`${at}.post_attention_layernorm`),
+				up: await linear(['gate', 'up'].map(name => `${at}.mlp.${name}_proj`)),
+				down: await linear([`${at}.mlp.down_proj`]),
+				activation: 'swiglu',
+			};
+		},
+		embedding: async () => ({tokens: await tensor('model.embed_tokens.weight')}),
+		head: async () => ({
+			norm: await norm('model.norm'),
+			weight: await tensor(isHeadTied ? 'model.embed_tokens.weight' : 'lm_head.weight'),
+		}),
+	};
+}

@@ -1,0 +1,67 @@
+/**
+The frozen weights of a part of a model on the device, read once; what the two families share in reading them.
+*/
+import type {DeviceTensor, Kernels} from '../tensor/backend.ts';
+import type {Block} from './block.ts';
+import type {FrozenTensor, WeightSource} from './config.ts';
+import type {Norm} from './layers.ts';
+
+/** `[V, H]` rows of tokens, and GPT-2's `[context, H]` rows of positions. */
+export type Embedding = {readonly tokens: DeviceTensor; readonly positions?: DeviceTensor | undefined};
+
+/** The final norm and the LM head `[V, H]`. */
+export type Head = {readonly norm: Norm; readonly weight: DeviceTensor};
+
+/** How a family's weights are named and laid out. */
+export type FamilyReader = {
+	block(index: number): Promise<Block>;
+	embedding(): Promise<Embedding>;
+	head(): Promise<Head>;
+};
+
+/** Reads tensors by name onto the device; a name read twice is one tensor. */
+export type Reader = {
+	readonly source: WeightSource;
+	tensor(name: string): Promise<DeviceTensor>;
+	/** Matrices `[out, in]` or vectors `[out]` one under another. */
+	stacked(names: readonly string[]): Promise<DeviceTensor>;
+	/** Everything read so far. */
+	dispose(): void;
+};
+
+/** A reader of one source onto one backend. */
+export function readerOf(k: Kernels, source: WeightSource): Reader {
+	const read = new Map<string, DeviceTensor>();
+	const once = async (key: string, create: () => Promise<FrozenTensor>): Promise<DeviceTensor> => {
+		const found = read.get(key);
+		if (found) return found;
+		const {values, shape} = await create();
+		const tensor = k.upload(values, shape);
+		read.set(key, tensor);
+		return tensor;
+	};
+	return {
+		source,
+		tensor: name => once(name, () => source.read(name)),
+		stacked: names =>
+			once(names.join('|'), async () => {
+				const parts = await Promise.all(names.map(name => source.read(name)));
+				return parts.length === 1 ? parts[0]! : stack(parts);
+			}),
+		dispose() {
+			k.dispose([...read.values()]);
+			read.clear();
+		},
+	};
+}
+
+function stack(parts: readonly FrozenTensor[]): FrozenTensor {
+	const rows = parts.reduce((sum, {shape}) => sum + shape[0]!, 0);
+	const values = new Float32Array(parts.reduce((sum, part) => sum + part.values.length, 0));
+	let offset = 0;
+	for (const part of parts) {
+		values.set(part.values, offset);
+		offset += part.values.length;
+	}
+	return {shape: [rows, ...parts[0]!.shape.slice(1)], values};
+}
