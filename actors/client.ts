@@ -33,7 +33,13 @@ const afterStep = (context: ClientContext) => ({
 });
 
 const machineSetup = setup({
-	types: {context: {} as ClientContext, events: {} as ClientEvent, input: {} as ClientInput, tags: {} as 'quiet'},
+	types: {
+		context: {} as ClientContext,
+		events: {} as ClientEvent,
+		input: {} as ClientInput,
+		tags: {} as 'quiet',
+		output: {} as {failure: string | null},
+	},
 	actors: {
 		forward: unprovidedPass<ClientEvent>('forward'),
 		backward: unprovidedPass<ClientEvent>('backward'),
@@ -94,165 +100,175 @@ export const clientMachine = machineSetup.createMachine({
 		adapter: null,
 		failure: null,
 	}),
-	type: 'parallel',
+	initial: 'active',
 	states: {
-		training: {
-			initial: 'joining',
-			on: {
-				'round-opened': {guard: 'isMember', target: '.stepping', actions: takeRound},
-				'run-finished': '.finished',
-				'host.pause': {actions: assign({isPauseAsked: true})},
-				'host.resume': {actions: assign({isPauseAsked: false})},
-				'pass.failed': {target: '.failed', actions: assign({failure: ({event}) => say.failureOf({event})})},
-				refused: {guard: 'isFatal', target: '.failed', actions: assign({failure: ({event}) => say.failureOf({event})})},
-			},
+		active: {
+			type: 'parallel',
 			states: {
-				joining: {
-					entry: {type: 'send', params: say.hello},
-					always: [
-						{guard: 'isPauseAsked', target: 'paused'},
-						{guard: 'isWelcome', target: 'idle'},
-					],
-					after: {answerTimeout: {target: 'joining', reenter: true}},
+				training: {
+					initial: 'joining',
 					on: {
-						welcome: {actions: assign({welcomedBy: ({context, event}) => [...context.welcomedBy, event.from]})},
-						// The round waits in the context until both servers have opened the door.
-						'round-opened': {guard: 'isMember', actions: takeRound},
-						'host.restored': {target: 'joining', reenter: true},
-					},
-				},
-				idle: {
-					tags: 'quiet',
-					always: [
-						{guard: 'isPauseAsked', target: 'paused'},
-						{guard: 'hasWork', target: 'stepping'},
-					],
-				},
-				stepping: {
-					always: [
-						{guard: 'isPauseAsked', target: 'paused'},
-						{guard: 'isRoundDone', target: 'readingAdapter'},
-						{guard: 'hasMainServer', target: 'forwarding'},
-						{target: 'trainingLocally'},
-					],
-				},
-				forwarding: {
-					invoke: {
-						src: 'forward',
-						input: ({context}) => ({...stepKey(context), ...adapterOf(context)}),
-					},
-					on: {
-						'forward.done': {
-							target: 'awaitingGradient',
-							actions: assign({
-								adapter: null,
-								activations: ({event: {lengths, targets, tensors}}) => ({lengths, targets, tensors}),
-							}),
-						},
-						'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
-					},
-				},
-				awaitingGradient: {
-					entry: {type: 'send', params: say.activations},
-					after: {answerTimeout: {target: 'awaitingGradient', reenter: true}},
-					on: {
-						gradient: {
-							guard: 'isAwaited',
-							target: 'backwarding',
-							actions: assign({
-								gradient: ({event}) => event.body,
-								serverVersionSeen: ({event}) => event.body.serverVersion,
-							}),
-						},
-						'step-skipped': {
-							guard: 'isAwaited',
-							target: 'stepping',
-							actions: assign({step: ({event}) => event.body.next}),
-						},
-						'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
-						// What the backward pass needs is not in a checkpoint: the forward pass is done again.
-						'host.restored': 'forwarding',
-					},
-				},
-				backwarding: {
-					invoke: {
-						src: 'backward',
-						input: ({context}) => ({
-							...stepKey(context),
-							isApplied: isApplied(context),
-							optimizerStep: context.optimizerSteps,
-							tensors: {gradient: context.gradient!.tensors},
-						}),
-					},
-					on: {
-						'backward.done': {
-							target: 'stepping',
-							actions: [{type: 'send', params: say.stepReport}, assign(({context}) => afterStep(context))],
+						'round-opened': {guard: 'isMember', target: '.stepping', actions: takeRound},
+						'run-finished': '#client.finished',
+						'host.pause': {actions: assign({isPauseAsked: true})},
+						'host.resume': {actions: assign({isPauseAsked: false})},
+						'pass.failed': {target: '#client.failed', actions: assign({failure: ({event}) => say.failureOf({event})})},
+						refused: {
+							guard: 'isFatal',
+							target: '#client.failed',
+							actions: assign({failure: ({event}) => say.failureOf({event})}),
 						},
 					},
-				},
-				trainingLocally: {
-					invoke: {
-						src: 'localStep',
-						input: ({context}) => ({
-							...stepKey(context),
-							isApplied: isApplied(context),
-							optimizerStep: context.optimizerSteps,
-							...adapterOf(context),
-						}),
-					},
-					on: {
-						'localStep.done': {
-							target: 'stepping',
-							actions: [{type: 'send', params: say.stepReport}, assign(({context}) => afterStep(context))],
+					states: {
+						joining: {
+							entry: {type: 'send', params: say.hello},
+							always: [
+								{guard: 'isPauseAsked', target: 'paused'},
+								{guard: 'isWelcome', target: 'idle'},
+							],
+							after: {answerTimeout: {target: 'joining', reenter: true}},
+							on: {
+								welcome: {actions: assign({welcomedBy: ({context, event}) => [...context.welcomedBy, event.from]})},
+								// The round waits in the context until both servers have opened the door.
+								'round-opened': {guard: 'isMember', actions: takeRound},
+								'host.restored': {target: 'joining', reenter: true},
+							},
 						},
-						'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
-					},
-				},
-				readingAdapter: {
-					invoke: {src: 'readAdapter', input: ({context}) => adapterOf(context)},
-					on: {
-						'readAdapter.done': {
-							target: 'uploading',
-							actions: assign({adapter: null, upload: ({event}) => event.tensors}),
+						idle: {
+							tags: 'quiet',
+							always: [
+								{guard: 'isPauseAsked', target: 'paused'},
+								{guard: 'hasWork', target: 'stepping'},
+							],
+						},
+						stepping: {
+							always: [
+								{guard: 'isPauseAsked', target: 'paused'},
+								{guard: 'isRoundDone', target: 'readingAdapter'},
+								{guard: 'hasMainServer', target: 'forwarding'},
+								{target: 'trainingLocally'},
+							],
+						},
+						forwarding: {
+							invoke: {
+								src: 'forward',
+								input: ({context}) => ({...stepKey(context), ...adapterOf(context)}),
+							},
+							on: {
+								'forward.done': {
+									target: 'awaitingGradient',
+									actions: assign({
+										adapter: null,
+										activations: ({event: {lengths, targets, tensors}}) => ({lengths, targets, tensors}),
+									}),
+								},
+								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
+							},
+						},
+						awaitingGradient: {
+							entry: {type: 'send', params: say.activations},
+							after: {answerTimeout: {target: 'awaitingGradient', reenter: true}},
+							on: {
+								gradient: {
+									guard: 'isAwaited',
+									target: 'backwarding',
+									actions: assign({
+										gradient: ({event}) => event.body,
+										serverVersionSeen: ({event}) => event.body.serverVersion,
+									}),
+								},
+								'step-skipped': {
+									guard: 'isAwaited',
+									target: 'stepping',
+									actions: assign({step: ({event}) => event.body.next}),
+								},
+								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
+								// What the backward pass needs is not in a checkpoint: the forward pass is done again.
+								'host.restored': 'forwarding',
+							},
+						},
+						backwarding: {
+							invoke: {
+								src: 'backward',
+								input: ({context}) => ({
+									...stepKey(context),
+									isApplied: isApplied(context),
+									optimizerStep: context.optimizerSteps,
+									tensors: {gradient: context.gradient!.tensors},
+								}),
+							},
+							on: {
+								'backward.done': {
+									target: 'stepping',
+									actions: [{type: 'send', params: say.stepReport}, assign(({context}) => afterStep(context))],
+								},
+							},
+						},
+						trainingLocally: {
+							invoke: {
+								src: 'localStep',
+								input: ({context}) => ({
+									...stepKey(context),
+									isApplied: isApplied(context),
+									optimizerStep: context.optimizerSteps,
+									...adapterOf(context),
+								}),
+							},
+							on: {
+								'localStep.done': {
+									target: 'stepping',
+									actions: [{type: 'send', params: say.stepReport}, assign(({context}) => afterStep(context))],
+								},
+								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
+							},
+						},
+						readingAdapter: {
+							invoke: {src: 'readAdapter', input: ({context}) => adapterOf(context)},
+							on: {
+								'readAdapter.done': {
+									target: 'uploading',
+									actions: assign({adapter: null, upload: ({event}) => event.tensors}),
+								},
+							},
+						},
+						uploading: {
+							entry: {type: 'send', params: say.upload},
+							after: {answerTimeout: {target: 'uploading', reenter: true}},
+							on: {
+								'upload-accepted': {
+									guard: 'isAccepted',
+									target: 'idle',
+									actions: assign({isUploaded: true, upload: null}),
+								},
+								'host.restored': {target: 'uploading', reenter: true},
+							},
+						},
+						paused: {
+							tags: 'quiet',
+							on: {
+								// A new round is taken, not begun.
+								'round-opened': {guard: 'isMember', actions: takeRound},
+								'host.resume': {target: 'joining', actions: assign({isPauseAsked: false})},
+								'host.restored': {target: 'joining', actions: assign({isPauseAsked: false})},
+							},
 						},
 					},
 				},
-				uploading: {
-					entry: {type: 'send', params: say.upload},
-					after: {answerTimeout: {target: 'uploading', reenter: true}},
-					on: {
-						'upload-accepted': {
-							guard: 'isAccepted',
-							target: 'idle',
-							actions: assign({isUploaded: true, upload: null}),
+				liveness: {
+					initial: 'deciding',
+					states: {
+						deciding: {always: [{guard: 'hasHeartbeat', target: 'beating'}, {target: 'silent'}]},
+						beating: {
+							after: {heartbeat: {target: 'beating', reenter: true, actions: {type: 'send', params: say.heartbeat}}},
+							on: {'host.restored': {target: 'beating', reenter: true}},
 						},
-						'host.restored': {target: 'uploading', reenter: true},
+						silent: {},
 					},
 				},
-				paused: {
-					tags: 'quiet',
-					on: {
-						// A new round is taken, not begun.
-						'round-opened': {guard: 'isMember', actions: takeRound},
-						'host.resume': {target: 'joining', actions: assign({isPauseAsked: false})},
-						'host.restored': {target: 'joining', actions: assign({isPauseAsked: false})},
-					},
-				},
-				finished: {tags: 'quiet', type: 'final'},
-				failed: {tags: 'quiet', entry: {type: 'send', params: say.leave}, type: 'final'},
 			},
 		},
-		liveness: {
-			initial: 'deciding',
-			states: {
-				deciding: {always: [{guard: 'hasHeartbeat', target: 'beating'}, {target: 'silent'}]},
-				beating: {
-					after: {heartbeat: {target: 'beating', reenter: true, actions: {type: 'send', params: say.heartbeat}}},
-					on: {'host.restored': {target: 'beating', reenter: true}},
-				},
-				silent: {},
-			},
-		},
+		finished: {tags: 'quiet', type: 'final'},
+		failed: {tags: 'quiet', entry: {type: 'send', params: say.leave}, type: 'final'},
 	},
+	output: ({context}) => ({failure: context.failure}),
 });

@@ -34,6 +34,7 @@ const machineSetup = setup({
 		events: {} as FedServerEvent,
 		input: {} as FedServerInput,
 		tags: {} as 'quiet',
+		output: {} as {failure: string | null},
 	},
 	actors: {
 		readAdapter: unprovidedPass<FedServerEvent>('readAdapter'),
@@ -152,7 +153,7 @@ export const fedServerMachine = machineSetup.createMachine({
 		isPauseAsked: false,
 		failure: null,
 	}),
-	type: 'parallel',
+	initial: 'active',
 	on: {
 		hello: {actions: greet},
 		upload: {actions: takeUpload},
@@ -163,100 +164,118 @@ export const fedServerMachine = machineSetup.createMachine({
 		'host.restored': {actions: assign({isPauseAsked: false})},
 	},
 	states: {
-		rounds: {
-			initial: 'starting',
-			on: {
-				'pass.failed': {
-					target: '.failed',
-					actions: assign({failure: ({event}) => `${event.pass} failed: ${event.error}`}),
-				},
-			},
+		active: {
+			type: 'parallel',
 			states: {
-				starting: {
-					invoke: {src: 'readAdapter', input: () => ({})},
-					on: {'readAdapter.done': {target: 'gathering', actions: assign({adapter: ({event}) => event.tensors})}},
-				},
-				gathering: {
-					tags: 'quiet',
-					always: {guard: 'isComplete', target: 'deciding'},
-				},
-				deciding: {
-					always: [
-						{guard: 'isTrained', target: 'finished'},
-						{guard: 'isPauseAsked', target: 'paused'},
-						{guard: 'hasData', target: 'collecting', actions: [openRound, {type: 'send', params: say.roundOpening}]},
-						{target: 'failed', actions: assign({failure: say.nobodyHasData})},
-					],
-				},
-				paused: {
-					tags: 'quiet',
-					on: {'host.resume': 'deciding', 'host.restored': 'deciding'},
-				},
-				collecting: {
-					tags: 'quiet',
-					always: [
-						{guard: 'isClosed', target: 'aggregating'},
-						{guard: 'isVoid', target: 'closing', actions: {type: 'send', params: say.voidReport}},
-					],
-					after: {
-						deadline: {
-							guard: 'hasDeadline',
-							actions: [assign({isDeadlinePast: true}), {type: 'send', params: say.roundClosing}],
+				rounds: {
+					initial: 'starting',
+					on: {
+						'pass.failed': {
+							target: '#fed-server.failed',
+							actions: assign({failure: ({event}) => `${event.pass} failed: ${event.error}`}),
 						},
 					},
-					// Whoever missed the opening hears it again; a repeat has no effect.
-					on: {
-						'host.restored': {target: 'collecting', reenter: true, actions: {type: 'send', params: say.roundOpening}},
-					},
-				},
-				aggregating: {
-					always: {guard: 'isEmptyAggregate', target: 'closing'},
-					invoke: {
-						src: 'aggregate',
-						input: ({context}) => {
-							const plan = aggregationOf(context);
-							const handles = plan.members.map((member, index) => [
-								`${index}`,
-								context.uploads[member.client]!.tensors,
-							]);
-							return {plan, tensors: Object.fromEntries(handles)};
+					states: {
+						starting: {
+							invoke: {src: 'readAdapter', input: () => ({})},
+							on: {'readAdapter.done': {target: 'gathering', actions: assign({adapter: ({event}) => event.tensors})}},
 						},
-					},
-					on: {
-						'aggregate.done': {
-							target: 'closing',
-							actions: [
-								assign({
-									adapter: ({event}) => event.tensors,
-									adapterVersion: ({context}) => context.adapterVersion + 1,
-								}),
-								{type: 'send', params: say.roundReport},
+						gathering: {
+							tags: 'quiet',
+							always: {guard: 'isComplete', target: 'deciding'},
+						},
+						deciding: {
+							always: [
+								{guard: 'isTrained', target: '#fed-server.finished'},
+								{guard: 'isPauseAsked', target: 'paused'},
+								{
+									guard: 'hasData',
+									target: 'collecting',
+									actions: [openRound, {type: 'send', params: say.roundOpening}],
+								},
+								{target: '#fed-server.failed', actions: assign({failure: say.nobodyHasData})},
 							],
 						},
+						paused: {
+							tags: 'quiet',
+							on: {'host.resume': 'deciding', 'host.restored': 'deciding'},
+						},
+						collecting: {
+							tags: 'quiet',
+							always: [
+								{guard: 'isClosed', target: 'aggregating'},
+								{guard: 'isVoid', target: 'closing', actions: {type: 'send', params: say.voidReport}},
+							],
+							after: {
+								deadline: {
+									guard: 'hasDeadline',
+									actions: [assign({isDeadlinePast: true}), {type: 'send', params: say.roundClosing}],
+								},
+							},
+							// Whoever missed the opening hears it again; a repeat has no effect.
+							on: {
+								'host.restored': {
+									target: 'collecting',
+									reenter: true,
+									actions: {type: 'send', params: say.roundOpening},
+								},
+							},
+						},
+						aggregating: {
+							always: {guard: 'isEmptyAggregate', target: 'closing'},
+							invoke: {
+								src: 'aggregate',
+								input: ({context}) => {
+									const plan = aggregationOf(context);
+									const handles = plan.members.map((member, index) => [
+										`${index}`,
+										context.uploads[member.client]!.tensors,
+									]);
+									return {plan, tensors: Object.fromEntries(handles)};
+								},
+							},
+							on: {
+								'aggregate.done': {
+									target: 'closing',
+									actions: [
+										assign({
+											adapter: ({event}) => event.tensors,
+											adapterVersion: ({context}) => context.adapterVersion + 1,
+										}),
+										{type: 'send', params: say.roundReport},
+									],
+								},
+							},
+						},
+						closing: {
+							entry: assign(({context}) => ({
+								stepsDone: context.stepsDone + roundSteps(context),
+								uploads: {},
+								cohort: [],
+							})),
+							always: [{guard: 'isCheckpointed', target: 'checkpointing'}, {target: 'deciding'}],
+						},
+						checkpointing: {
+							invoke: {src: 'checkpoint', input: () => ({})},
+							on: {'checkpoint.done': 'deciding', 'host.restored': 'deciding'},
+						},
 					},
 				},
-				closing: {
-					entry: assign(({context}) => ({stepsDone: context.stepsDone + roundSteps(context), uploads: {}, cohort: []})),
-					always: [{guard: 'isCheckpointed', target: 'checkpointing'}, {target: 'deciding'}],
+				leases: {
+					initial: 'deciding',
+					states: {
+						deciding: {always: [{guard: 'hasLease', target: 'checking'}, {target: 'endless'}]},
+						checking: {
+							after: {leaseCheck: {target: 'checking', reenter: true, actions: checkLeases}},
+							on: {'host.restored': {target: 'checking', reenter: true}},
+						},
+						endless: {},
+					},
 				},
-				checkpointing: {
-					invoke: {src: 'checkpoint', input: () => ({})},
-					on: {'checkpoint.done': 'deciding', 'host.restored': 'deciding'},
-				},
-				finished: {tags: 'quiet', entry: {type: 'send', params: say.runFinished}, type: 'final'},
-				failed: {tags: 'quiet', entry: {type: 'send', params: say.runFinished}, type: 'final'},
 			},
 		},
-		leases: {
-			initial: 'deciding',
-			states: {
-				deciding: {always: [{guard: 'hasLease', target: 'checking'}, {target: 'endless'}]},
-				checking: {
-					after: {leaseCheck: {target: 'checking', reenter: true, actions: checkLeases}},
-					on: {'host.restored': {target: 'checking', reenter: true}},
-				},
-				endless: {},
-			},
-		},
+		finished: {tags: 'quiet', entry: {type: 'send', params: say.runFinished}, type: 'final'},
+		failed: {tags: 'quiet', entry: {type: 'send', params: say.runFinished}, type: 'final'},
 	},
+	output: ({context}) => ({failure: context.failure}),
 });

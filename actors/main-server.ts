@@ -37,6 +37,7 @@ const machineSetup = setup({
 		events: {} as MainServerEvent,
 		input: {} as MainServerInput,
 		tags: {} as 'quiet',
+		output: {} as {failure: string | null},
 	},
 	actors: {
 		mainStep: unprovidedPass<MainServerEvent>('mainStep'),
@@ -197,4 +198,5 @@ export const mainServerMachine = machineSetup.createMachine({
 		finished: {tags: 'quiet', type: 'final'},
 		failed: {tags: 'quiet', type: 'final'},
 	},
+	output: ({context}) => ({failure: context.failure}),
 });

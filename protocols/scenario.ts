@@ -1,0 +1,150 @@
+/**
+What a run is: one plain checked object. The schema holds every default; nothing here starts anything.
+*/
+import Type, {type Static, type TSchema} from 'typebox';
+
+const literals = <T extends string>(...values: readonly T[]) => Type.Union(values.map(value => Type.Literal(value)));
+const section = <P extends Record<string, TSchema>>(
+	properties: P,
+	options: {description?: string; default?: unknown} = {},
+) => Type.Object(properties, {additionalProperties: false, ...options});
+const integer = (minimum: number, standard: number, description: string) =>
+	Type.Integer({minimum, maximum: 1e9, default: standard, description});
+const positive = (standard: number, description: string) =>
+	Type.Number({exclusiveMinimum: 0, maximum: 1e12, default: standard, description});
+const unit = (standard: number, description: string) =>
+	Type.Number({minimum: 0, maximum: 1, default: standard, description});
+const flag = (standard: boolean, description: string) => Type.Boolean({default: standard, description});
+
+const partition = Type.Union([
+	section({kind: Type.Literal('iid')}),
+	section({
+		kind: Type.Literal('dirichlet'),
+		alpha: positive(0.5, 'smaller is more unequal'),
+		by: Type.String({default: 'name'}),
+	}),
+	section({kind: Type.Literal('length')}),
+	section({kind: Type.Literal('quantity-skew'), sigma: positive(1, 'of the log-normal sizes')}),
+]);
+
+const data = section({
+	kind: literals('restaurants', 'e2e', 'csv', 'jsonl', 'text'),
+	path: Type.Optional(Type.String({minLength: 1, description: 'a file, or a folder with the E2E files'})),
+	rows: Type.Optional(Type.Integer({minimum: 1, description: 'training rows taken from the start; default all'})),
+	validationRows: integer(0, 64, 'fixed rows the validation loss is measured on'),
+	partition: Type.Union(partition.anyOf, {default: {kind: 'iid'}}),
+	batchSize: integer(1, 8, 'rows a batch'),
+	order: Type.Union([Type.Literal('shuffled'), Type.Literal('sequential')], {default: 'shuffled'}),
+	tokensMax: integer(2, 512, 'longer rows are cut and counted'),
+});
+
+const optimizer = Type.Union([
+	section({
+		kind: Type.Literal('adamw'),
+		beta1: unit(0.9, ''),
+		beta2: unit(0.999, ''),
+		eps: positive(1e-8, ''),
+		weightDecay: Type.Number({minimum: 0, maximum: 1, default: 0.01, description: 'decoupled'}),
+	}),
+	section({kind: Type.Literal('sgd')}),
+]);
+
+const schedule = Type.Union([
+	section({kind: Type.Literal('constant')}),
+	section({
+		kind: Type.Literal('linear'),
+		warmupSteps: Type.Optional(Type.Integer({minimum: 0, description: 'default 5 % of all steps'})),
+	}),
+]);
+
+const training = section({
+	steps: integer(1, 100, 'steps a client takes in all'),
+	stepsPerRound: integer(1, 10, 'I: steps between two aggregations'),
+	learningRate: positive(2e-4, 'of the clients'),
+	serverLearningRate: Type.Optional(
+		Type.Number({exclusiveMinimum: 0, maximum: 1e12, description: 'of the main server; default that of the clients'}),
+	),
+	optimizer: Type.Union(optimizer.anyOf, {default: {kind: 'adamw'}}),
+	schedule: Type.Union(schedule.anyOf, {default: {kind: 'linear'}}),
+	optimizerAtRound: Type.Union([Type.Literal('keep'), Type.Literal('reset')], {default: 'keep'}),
+	clipNorm: Type.Number({
+		minimum: 0,
+		maximum: 1e9,
+		default: 0,
+		description: 'global gradient norm, each side; 0 = off',
+	}),
+	accumulation: integer(1, 1, 'batches averaged before one optimizer step'),
+	labelSmoothing: Type.Number({minimum: 0, maximum: 0.99, default: 0, description: 'over the whole vocabulary'}),
+	clientGradient: Type.Union([Type.Literal('own'), Type.Literal('weighted')], {default: 'own'}),
+});
+
+const projection = literals('q', 'k', 'v', 'o', 'up', 'gate', 'down', 'qkv');
+const lora = section({
+	rank: integer(1, 4, ''),
+	alpha: positive(32, 'scaling is alpha / rank'),
+	targets: Type.Array(projection, {minItems: 1, uniqueItems: true, default: ['q', 'v']}),
+	dropout: Type.Number({minimum: 0, maximum: 0.9, default: 0.1, description: 'on the input of A, in training only'}),
+	isRankStabilised: flag(false, 'scaling alpha / sqrt(rank)'),
+	initial: Type.Optional(Type.String({minLength: 1, description: 'a PEFT folder or safetensors file to start from'})),
+});
+
+const wireFormat = Type.Union([Type.Literal('f32'), Type.Literal('bf16'), Type.Literal('f16'), Type.Literal('i8')], {
+	default: 'f32',
+});
+
+const closing = Type.Union([
+	section({kind: Type.Literal('all')}),
+	section({
+		kind: Type.Literal('quorum'),
+		count: Type.Optional(Type.Integer({minimum: 1})),
+		fraction: Type.Optional(Type.Number({exclusiveMinimum: 0, maximum: 1})),
+		deadlineMs: positive(60_000, 'after the opening of the round'),
+	}),
+]);
+
+export const scenarioSchema = section({
+	name: Type.String({pattern: '^[a-z0-9-]{1,64}$', description: 'lower case letters, digits and dashes'}),
+	description: Type.String({default: '', description: 'one line for `cutlayer run --list`'}),
+	seed: Type.Integer({minimum: 0, maximum: 2 ** 31 - 1, default: 1}),
+	model: Type.String({minLength: 1, default: 'smollm2-135m', description: 'a name, a folder or a .gguf file'}),
+	cut: integer(0, 6, 'the clients hold blocks [0, cut)'),
+	mainServer: flag(true, 'false = the clients hold the whole model (FedLoRA, CenLoRA)'),
+	clients: integer(1, 3, 'how many'),
+	lora: section(lora.properties, {default: {}}),
+	data,
+	training: section(training.properties, {default: {}}),
+	update: Type.Union([section({kind: Type.Literal('parallel')}), section({kind: Type.Literal('sequential')})], {
+		default: {kind: 'parallel'},
+	}),
+	closing: Type.Union(closing.anyOf, {default: {kind: 'all'}}),
+	aggregation: Type.Union([section({kind: Type.Literal('fedavg')}), section({kind: Type.Literal('uniform')})], {
+		default: {kind: 'fedavg'},
+	}),
+	wire: section({activations: wireFormat, gradients: wireFormat, adapters: wireFormat}, {default: {}}),
+	evaluation: section(
+		{everyRounds: integer(0, 1, '0 = never'), batchSize: integer(1, 8, 'rows a pass')},
+		{default: {}},
+	),
+	checkpoint: section({everyRounds: integer(0, 0, '0 = only when interrupted')}, {default: {}}),
+	timing: section(
+		{
+			answerTimeoutMs: positive(120_000, 'a message without an answer is sent again'),
+			heartbeatMs: Type.Number({minimum: 0, maximum: 1e9, default: 2000, description: '0 = none'}),
+			leaseMs: Type.Number({
+				minimum: 0,
+				maximum: 1e9,
+				default: 30_000,
+				description: 'a silent client is gone after it; 0 = never',
+			}),
+		},
+		{default: {}},
+	),
+});
+
+/** A scenario with every default filled in. */
+export type Scenario = Static<typeof scenarioSchema>;
+
+type DeepPartial<T> = T extends readonly unknown[] ? T : T extends object ? {[K in keyof T]?: DeepPartial<T[K]>} : T;
+
+/** What a scenario file exports: a name, data, and whatever differs from the defaults. */
+export type ScenarioFile = DeepPartial<Omit<Scenario, 'name'>> & Pick<Scenario, 'name'>;

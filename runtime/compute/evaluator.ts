@@ -1,0 +1,65 @@
+/**
+The validation loss of a pair of adapters: the clients' and the main server's, over fixed rows. It never trains.
+*/
+import type {PassResult} from '../../protocols/ports.ts';
+import {i32View, type NamedTensors} from '../../protocols/tensor.ts';
+import type {Adapter} from '../model/lora.ts';
+import {fromNamedTensors} from '../model/lora.ts';
+import type {SplitModel} from '../model/split.ts';
+import {pick} from './names.ts';
+import type {Passes} from './passes.ts';
+import type {ActorSpec} from './spec.ts';
+import {unpackedAdapter} from './wire.ts';
+
+type Spec = Extract<ActorSpec, {kind: 'evaluator'}>;
+type EvaluateInput = {readonly batches: readonly {readonly lengths: readonly number[]}[]};
+
+export class EvaluatorCompute implements Passes {
+	readonly #spec: Spec;
+	/** The whole model, or head and tail. */
+	readonly #models: readonly SplitModel[];
+
+	constructor(spec: Spec, models: readonly SplitModel[]) {
+		this.#spec = spec;
+		this.#models = models;
+	}
+
+	/** Mean loss over all targets, weighted by tokens. Adapters in groups `client` and `server`, batches in `0`, `1`, ... */
+	evaluate(input: unknown, tensors: NamedTensors): PassResult {
+		const client = this.#adapter(pick(tensors, 'client'));
+		const server = this.#adapter(pick(tensors, 'server'));
+		let [lossSum, targets] = [0, 0];
+		(input as EvaluateInput).batches.forEach(({lengths}, index) => {
+			const losses = this.#losses(pick(tensors, `${index}`), lengths, client, server);
+			lossSum += losses.reduce((total, loss) => total + loss, 0);
+			targets += losses.length;
+		});
+		const loss = targets > 0 ? lossSum / targets : 0;
+		return {output: {loss, targets, perplexity: Math.exp(loss)}, tensors: {}};
+	}
+
+	save(): PassResult {
+		return {output: {}, tensors: {}};
+	}
+
+	restore(): PassResult {
+		return {output: {}, tensors: {}};
+	}
+
+	close(): PassResult {
+		return {output: {}, tensors: {}};
+	}
+
+	#adapter(tensors: NamedTensors): Adapter {
+		const {alpha, isRankStabilised} = this.#spec.lora;
+		return {alpha, isRankStabilised, tensors: fromNamedTensors(unpackedAdapter(tensors))};
+	}
+
+	#losses(batch: NamedTensors, lengths: readonly number[], client: Adapter, server: Adapter): Float32Array {
+		const ids = i32View(batch.ids!);
+		const targets = {positions: i32View(batch.targetPositions!), labels: i32View(batch.labels!)};
+		const [first, second] = this.#models as [SplitModel, SplitModel?];
+		if (!second) return first.evaluate({ids, lengths}, targets, client);
+		return second.evaluate({activations: first.infer({ids, lengths}, client), lengths}, targets, server);
+	}
+}

@@ -1,0 +1,69 @@
+/**
+The compute port on a tensor backend in this thread. Frozen weights are loaded once for each part of the model and shared
+by all actors that hold it.
+*/
+import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
+import type {NamedTensors} from '../../protocols/tensor.ts';
+import type {WeightSource} from '../model/config.ts';
+import {SplitModel} from '../model/split.ts';
+import type {Backend} from '../tensor/backend.ts';
+import {ClientCompute} from './client.ts';
+import {EvaluatorCompute} from './evaluator.ts';
+import {FedServerCompute} from './fed-server.ts';
+import {MainServerCompute} from './main-server.ts';
+import {pick} from './names.ts';
+import type {Pass, Passes} from './passes.ts';
+import type {ActorSpec, Part} from './spec.ts';
+
+export class LocalCompute implements Compute {
+	readonly #backend: Backend;
+	readonly #source: WeightSource;
+	readonly #models = new Map<string, Promise<SplitModel>>();
+	readonly #actors = new Map<string, Passes>();
+
+	constructor(backend: Backend, source: WeightSource) {
+		this.#backend = backend;
+		this.#source = source;
+	}
+
+	/** Runs one pass: `open` with an `ActorSpec` comes first, `close` last. Throws what the pass throws. */
+	async run({actor, pass, input, tensors}: PassRequest): Promise<PassResult> {
+		if (pass === 'open') {
+			this.#actors.get(actor)?.close();
+			this.#actors.set(actor, await this.#open(actor, input as ActorSpec, pick(tensors, 'initial')));
+			return {output: {}, tensors: {}};
+		}
+		const passes = this.#actors.get(actor) as (Passes & Record<string, Pass | undefined>) | undefined;
+		const run = passes?.[pass];
+		if (!passes || !run)
+			throw new Error(
+				`Actor ${actor} has no pass \`${pass}\`: ${passes ? 'its kind lacks it' : 'it was never opened'}`,
+			);
+		const result = run.call(passes, input, tensors);
+		if (pass === 'close') this.#actors.delete(actor);
+		return result;
+	}
+
+	async close(): Promise<void> {
+		for (const passes of this.#actors.values()) passes.close();
+		this.#actors.clear();
+		for (const model of this.#models.values()) (await model).dispose();
+		this.#models.clear();
+	}
+
+	async #open(actor: string, spec: ActorSpec, initial: NamedTensors): Promise<Passes> {
+		if (spec.kind === 'client') return new ClientCompute(actor, spec, await this.#model(spec.part), initial);
+		if (spec.kind === 'main-server') return new MainServerCompute(spec, await this.#model(spec.part), initial);
+		if (spec.kind === 'fed-server') return new FedServerCompute(spec, this.#source.config, initial);
+		return new EvaluatorCompute(spec, await Promise.all(spec.parts.map(part => this.#model(part))));
+	}
+
+	#model(part: Part): Promise<SplitModel> {
+		const key = JSON.stringify([part.from, part.to, part.hasEmbedding, part.hasHead]);
+		const known = this.#models.get(key);
+		if (known) return known;
+		const loading = SplitModel.load(this.#source, this.#backend, part);
+		this.#models.set(key, loading);
+		return loading;
+	}
+}

@@ -1,0 +1,119 @@
+/**
+An adapter in training: its tensors, its optimizer and the gradients that wait for the next optimizer step.
+*/
+import type {NamedTensors} from '../../protocols/tensor.ts';
+import type {ModelConfig} from '../model/config.ts';
+import {
+	type Adapter,
+	type AdapterTensors,
+	cloneAdapter,
+	fromNamedTensors,
+	initAdapter,
+	toNamedTensors,
+} from '../model/lora.ts';
+import {clipByGlobalNorm, createAdamW, createSgd, learningRateAt, type Optimizer} from '../model/optimizer.ts';
+import {pick, prefixed} from './names.ts';
+import type {OptimizerSpec, TrainerSpec} from './spec.ts';
+
+const createOptimizer = (spec: OptimizerSpec): Optimizer => (spec.kind === 'sgd' ? createSgd({}) : createAdamW(spec));
+
+export class Trainer {
+	readonly #spec: TrainerSpec;
+	#tensors: AdapterTensors;
+	#optimizer: Optimizer;
+	/** Gradients since the last optimizer step, summed with their weights. */
+	#sum: AdapterTensors | undefined;
+	#weight = 0;
+
+	constructor(spec: TrainerSpec, config: ModelConfig, initial: NamedTensors) {
+		this.#spec = spec;
+		const isGiven = Object.keys(initial).length > 0;
+		this.#tensors = isGiven
+			? cloneAdapter(fromNamedTensors(initial))
+			: initAdapter(config, spec.lora, spec.part, spec.seed);
+		this.#optimizer = createOptimizer(spec.optimizer);
+	}
+
+	get adapter(): Adapter {
+		const {alpha, isRankStabilised} = this.#spec.lora;
+		return {alpha, isRankStabilised, tensors: this.#tensors};
+	}
+
+	/** Takes over a global adapter; the moments stay unless `reset`. */
+	adopt(tensors: NamedTensors, optimizerAtRound: 'keep' | 'reset'): void {
+		this.#tensors = cloneAdapter(fromNamedTensors(tensors));
+		if (optimizerAtRound === 'reset') this.#optimizer = createOptimizer(this.#spec.optimizer);
+	}
+
+	/** A copy that later steps do not change. */
+	read(): NamedTensors {
+		return toNamedTensors(cloneAdapter(this.#tensors));
+	}
+
+	/**
+	Adds a batch's gradients; batches of one optimizer step are averaged by `weight` (tokens in the loss).
+	Returns the global norm of what was applied, before clipping; 0 when nothing was applied yet.
+	*/
+	train(
+		gradients: AdapterTensors,
+		{weight, isApplied, optimizerStep}: {weight: number; isApplied: boolean; optimizerStep: number},
+	): number {
+		const isOnly = isApplied && !this.#sum;
+		if (!isOnly) this.#accumulate(gradients, weight);
+		if (!isApplied) return 0;
+		const applied = isOnly ? gradients : this.#takeMean();
+		// An infinite bound measures without clipping.
+		const norm = clipByGlobalNorm(applied, this.#spec.clipNorm || Number.POSITIVE_INFINITY);
+		this.#optimizer.step(this.#tensors, applied, learningRateAt(this.#spec.schedule, optimizerStep));
+		return norm;
+	}
+
+	#accumulate(gradients: AdapterTensors, weight: number): void {
+		this.#sum ??= Object.fromEntries(
+			Object.entries(gradients).map(([name, {shape, values}]) => [
+				name,
+				{shape, values: new Float32Array(values.length)},
+			]),
+		);
+		for (const [name, {values}] of Object.entries(gradients)) {
+			const sum = this.#sum[name]!.values;
+			for (let i = 0; i < sum.length; i++) sum[i]! += weight * values[i]!;
+		}
+		this.#weight += weight;
+	}
+
+	#takeMean(): AdapterTensors {
+		const sum = this.#sum!;
+		for (const {values} of Object.values(sum)) for (let i = 0; i < values.length; i++) values[i]! /= this.#weight;
+		this.#sum = undefined;
+		this.#weight = 0;
+		return sum;
+	}
+
+	/** Everything a checkpoint needs: adapter, moments, gradients that wait. */
+	save(): {output: SavedTrainer; tensors: NamedTensors} {
+		const {step, tensors} = this.#optimizer.state();
+		return {
+			output: {optimizerSteps: step, weight: this.#weight},
+			tensors: {
+				...prefixed('adapter', this.read()),
+				...prefixed('optimizer', toNamedTensors(cloneAdapter(tensors))),
+				...(this.#sum ? prefixed('sum', toNamedTensors(cloneAdapter(this.#sum))) : {}),
+			},
+		};
+	}
+
+	restore({optimizerSteps, weight}: SavedTrainer, tensors: NamedTensors): void {
+		this.#tensors = cloneAdapter(fromNamedTensors(pick(tensors, 'adapter')));
+		this.#optimizer = createOptimizer(this.#spec.optimizer);
+		this.#optimizer.restore({
+			step: optimizerSteps,
+			tensors: cloneAdapter(fromNamedTensors(pick(tensors, 'optimizer'))),
+		});
+		const sum = pick(tensors, 'sum');
+		this.#sum = Object.keys(sum).length > 0 ? cloneAdapter(fromNamedTensors(sum)) : undefined;
+		this.#weight = weight;
+	}
+}
+
+export type SavedTrainer = {readonly optimizerSteps: number; readonly weight: number};
