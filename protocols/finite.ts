@@ -36,15 +36,15 @@ function isFinite16(bytes: Uint8Array, exponent: number): boolean {
 /** One pass without a branch a value: collects the bit that only a full exponent carries into. */
 function overflows(words: Int32Array, mask: number, lowest: number, carried: number): boolean {
 	const even = words.length & ~3;
-	let seen = 0;
+	let [seen, second, third, fourth] = [0, 0, 0, 0]; // apart, so that four words are in flight at a time
 	for (let at = 0; at < even; at += 4) {
 		seen |= (words[at]! & mask) + lowest;
-		seen |= (words[at + 1]! & mask) + lowest;
-		seen |= (words[at + 2]! & mask) + lowest;
-		seen |= (words[at + 3]! & mask) + lowest;
+		second |= (words[at + 1]! & mask) + lowest;
+		third |= (words[at + 2]! & mask) + lowest;
+		fourth |= (words[at + 3]! & mask) + lowest;
 	}
 	for (let at = even; at < words.length; at++) seen |= (words[at]! & mask) + lowest;
-	return (seen & carried) !== 0;
+	return ((seen | second | third | fourth) & carried) !== 0;
 }
 
 function wordsOf(bytes: Uint8Array): Int32Array {

@@ -1,0 +1,208 @@
+/**
+A broker inside the process with the rules of NATS: the same subjects, limits and orders, and no network.
+Frames are handed over without a copy, so a receiver may not write to a body.
+*/
+import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
+import {subjectMatches} from '../../protocols/subjects.ts';
+import {type BusProblem, deliverSafely, frameTooLarge, reportTo} from './problems.ts';
+
+/** Options of a memory broker. */
+export type MemoryBrokerOptions = {
+	/** The largest body of a frame, in bytes; default 16 MiB, as the embedded server. */
+	readonly maxPayloadBytes?: number;
+	/** Called for exceptions of subscribers; default: a line to stderr. */
+	readonly onProblem?: BusProblem;
+};
+
+/** A broker of one process. */
+export interface MemoryBroker {
+	/** A connection of its own: what it publishes stays in order, what it receives too. */
+	connect(): Bus;
+	/** Resolves when nothing published is undelivered. */
+	idle(): Promise<void>;
+	/** Frames published and not delivered yet, over all connections. */
+	readonly undelivered: number;
+}
+
+/** Starts a broker with no connections. */
+export function createMemoryBroker(options: MemoryBrokerOptions = {}): MemoryBroker {
+	return new Broker(options.maxPayloadBytes ?? 16 * 2 ** 20, options.onProblem ?? reportTo('the memory bus'));
+}
+
+type Subscription = {
+	readonly pattern: string;
+	readonly deliver: (frame: Frame) => void;
+	isActive: boolean;
+	readonly owner: Connection;
+};
+type Delivery = {readonly frame: Frame; readonly to: readonly Subscription[]};
+
+/** Subjects whose receivers are remembered; the table is emptied when it is full or a subscription changes. */
+const routesMax = 10_000;
+
+class Broker implements MemoryBroker {
+	undelivered = 0;
+	readonly maxPayloadBytes: number;
+	readonly subscriptions = new Set<Subscription>();
+	private readonly onProblem: BusProblem;
+	private readonly routes = new Map<string, ReadonlyMap<Connection, Subscription[]>>();
+	private readonly ready = new Set<Connection>();
+	private readonly waiting: (() => void)[] = [];
+	private isScheduled = false;
+
+	constructor(maxPayloadBytes: number, onProblem: BusProblem) {
+		this.maxPayloadBytes = maxPayloadBytes;
+		this.onProblem = onProblem;
+	}
+
+	connect(): Bus {
+		return new Connection(this);
+	}
+
+	idle(): Promise<void> {
+		if (this.undelivered === 0) return Promise.resolve();
+		return new Promise(resolve => this.waiting.push(resolve));
+	}
+
+	route(frame: Frame): void {
+		for (const [connection, to] of this.receiversOf(frame.subject)) {
+			connection.inbox.push({frame, to});
+			this.undelivered++;
+			this.ready.add(connection);
+		}
+		this.schedule();
+	}
+
+	changed(): void {
+		this.routes.clear();
+	}
+
+	/** Drops what a closed connection has not received. */
+	drop(connection: Connection): void {
+		this.undelivered -= connection.inbox.length;
+		this.ready.delete(connection);
+		this.resolveIdle();
+	}
+
+	private receiversOf(subject: string): ReadonlyMap<Connection, Subscription[]> {
+		const known = this.routes.get(subject);
+		if (known) return known;
+		const receivers = new Map<Connection, Subscription[]>();
+		for (const subscription of this.subscriptions) {
+			if (!subjectMatches(subscription.pattern, subject)) continue;
+			const list = receivers.get(subscription.owner);
+			if (list) list.push(subscription);
+			else receivers.set(subscription.owner, [subscription]);
+		}
+		if (this.routes.size >= routesMax) this.routes.clear();
+		this.routes.set(subject, receivers);
+		return receivers;
+	}
+
+	private schedule(): void {
+		if (this.isScheduled || this.ready.size === 0) return;
+		this.isScheduled = true;
+		setImmediate(() => this.turn());
+	}
+
+	/** One frame to each connection that has some, so that a long queue of one delays no other. */
+	private turn(): void {
+		this.isScheduled = false;
+		for (const connection of [...this.ready]) {
+			const delivery = connection.inbox.shift();
+			if (!delivery) continue; // closed during this turn
+			if (connection.inbox.length === 0) this.ready.delete(connection);
+			for (const {isActive, pattern, deliver} of delivery.to) {
+				if (isActive) deliverSafely(pattern, deliver, delivery.frame, this.onProblem);
+			}
+			this.undelivered--;
+		}
+		this.resolveIdle();
+		this.schedule();
+	}
+
+	private resolveIdle(): void {
+		if (this.undelivered > 0) return;
+		for (const resolve of this.waiting.splice(0)) resolve();
+	}
+}
+
+class Connection implements Bus {
+	readonly inbox = new Queue<Delivery>();
+	private readonly broker: Broker;
+	private readonly own = new Set<Subscription>();
+	private isClosed = false;
+
+	constructor(broker: Broker) {
+		this.broker = broker;
+	}
+
+	get maxPayloadBytes(): number {
+		return this.broker.maxPayloadBytes;
+	}
+
+	publish(frame: Frame): void {
+		if (this.isClosed) throw new Error('A closed bus cannot publish');
+		const {byteLength} = frame.body;
+		if (byteLength > this.maxPayloadBytes) throw frameTooLarge(frame, byteLength, this.maxPayloadBytes);
+		this.broker.route(frame);
+	}
+
+	subscribe(pattern: string, deliver: (frame: Frame) => void): Unsubscribe {
+		if (this.isClosed) throw new Error('A closed bus cannot subscribe');
+		const subscription: Subscription = {pattern, deliver, isActive: true, owner: this};
+		this.own.add(subscription);
+		this.broker.subscriptions.add(subscription);
+		this.broker.changed();
+		return () => this.end(subscription);
+	}
+
+	/** What was published is with the broker at once; waits until it is delivered too. */
+	flush(): Promise<void> {
+		return this.broker.idle();
+	}
+
+	close(): Promise<void> {
+		this.isClosed = true;
+		for (const subscription of [...this.own]) this.end(subscription);
+		this.broker.drop(this);
+		this.inbox.clear();
+		return Promise.resolve();
+	}
+
+	private end(subscription: Subscription): void {
+		subscription.isActive = false;
+		this.own.delete(subscription);
+		this.broker.subscriptions.delete(subscription);
+		this.broker.changed();
+	}
+}
+
+/** First in, first out, at a constant cost. */
+class Queue<T> {
+	private items: T[] = [];
+	private from = 0;
+
+	get length(): number {
+		return this.items.length - this.from;
+	}
+
+	push(item: T): void {
+		this.items.push(item);
+	}
+
+	shift(): T | undefined {
+		if (this.length === 0) return undefined;
+		const item = this.items[this.from++];
+		if (this.from > 1024 && this.from * 2 > this.items.length) {
+			this.items = this.items.slice(this.from);
+			this.from = 0;
+		}
+		return item;
+	}
+
+	clear(): void {
+		this.items = [];
+		this.from = 0;
+	}
+}
