@@ -4,6 +4,7 @@ B rows of a batch, T the longest, N tokens in all, h heads, g key and value head
 */
 import type {DeviceTensor, Kernels} from '../tensor/backend.ts';
 import type {ModelConfig} from './config.ts';
+import type {Projection} from './lora.ts';
 import {type RopeTables, ropeTables, rotate, rotateBackward} from './rope.ts';
 
 /** How the packed rows of a batch lie in the padded square, and the constants of that square. Lives as long as the pass. */
@@ -95,13 +96,17 @@ function toRows(k: Kernels, {batch, longest, padding}: AttentionLayout, x: Devic
 	return padding ? k.gatherRows(rows, padding.toPacked) : rows;
 }
 
-/** From the gradient at the mixed values `[N, h d]` to the one at queries, keys and values `[N, (h + 2g) d]`. */
+/**
+From the gradient at the mixed values `[N, h d]` to the one at queries, keys and values `[N, (h + 2g) d]`.
+`needsKeys`: false leaves the gradient at the keys zero, where nothing uses it (`areKeysReached`).
+*/
 export function attendBackward(
 	k: Kernels,
 	config: ModelConfig,
 	layout: AttentionLayout,
 	{queries, keys, values, probabilities}: AttentionSaved,
 	dMixed: DeviceTensor,
+	needsKeys: boolean,
 ): DeviceTensor {
 	const {heads, headDim} = config;
 	const {batch, longest, padding} = layout;
@@ -117,7 +122,15 @@ export function attendBackward(
 		longest,
 		headDim,
 	]);
-	const turned = k.concat([dQueries, k.batchMatMul(dScores, queries, true, false)], 1);
+	const dKeys = needsKeys ? k.batchMatMul(dScores, queries, true, false) : k.scale(keys, 0);
+	const turned = k.concat([dQueries, dKeys], 1);
 	const dQueriesKeys = layout.rope ? rotateBackward(k, turned, layout.rope) : turned;
 	return toRows(k, layout, k.concat([dQueriesKeys, k.batchMatMul(probabilities, d, true, false)], 1));
 }
+
+/**
+Whether the gradient at the keys is used: below them by the input, or beside them by an adapter of the keys.
+GPT-2's queries, keys and values are one map, whose gradient is always whole.
+*/
+export const areKeysReached = ({family}: ModelConfig, adapted: readonly Projection[], wantsInput: boolean): boolean =>
+	family === 'gpt2' || wantsInput || adapted.includes('k');

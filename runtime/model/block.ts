@@ -11,7 +11,7 @@ import {
 	adaptedLinearBackward,
 	packAdapter,
 } from './adapted-linear.ts';
-import {type AttentionLayout, type AttentionSaved, attend, attendBackward} from './attention.ts';
+import {type AttentionLayout, type AttentionSaved, areKeysReached, attend, attendBackward} from './attention.ts';
 import type {ModelConfig} from './config.ts';
 import {
 	type Activation,
@@ -136,6 +136,8 @@ function computeBackward(
 	const isQkvReached = wantsInput || saved.qkv !== undefined;
 	const isOReached = isQkvReached || saved.o !== undefined;
 	const isUpReached = isOReached || saved.up !== undefined;
+	const qkvProjections = saved.qkv?.packed.pieces.map(piece => piece.projection) ?? [];
+	const needsKeys = areKeysReached(config, qkvProjections, wantsInput);
 	const back = (slot: Slot, at: DeviceTensor, wants: boolean) =>
 		adaptedLinearBackward(k, block[slot], saved[slot], at, {wantsInput: wants, gradients});
 
@@ -147,7 +149,7 @@ function computeBackward(
 	const dMixed = back('o', dResidual, isQkvReached);
 	if (!dMixed) return undefined;
 	const spread = (rowsOnly: DeviceTensor) => (rows ? k.scatterRows(rowsOnly, rows.index, layout.tokens) : rowsOnly);
-	const dQkv = attendBackward(k, config, layout, saved.attention, spread(dMixed));
+	const dQkv = attendBackward(k, config, layout, saved.attention, spread(dMixed), needsKeys);
 	const dNorm1 = back('qkv', dQkv, wantsInput);
 	return dNorm1 && k.add(spread(dResidual), normBackward(k, block.norm1, saved.norm1, dNorm1));
 }
