@@ -34,7 +34,8 @@ export type FrameProblemCode =
 	| 'tensor-invalid'
 	| 'not-finite'
 	| 'chunk-invalid'
-	| 'chunk-late';
+	| 'chunk-late'
+	| 'invalid-message';
 
 /** A refusal that can be sent back as it is. `field` is a header or a path in the body such as `tensors.loraA`. */
 export type FrameProblem = {

@@ -1,7 +1,8 @@
 /**
 What enters a machine and what leaves it: messages with their tensors replaced by handles. Plain JSON, nothing here acts.
 */
-import type {ActorKind, Body, Verb} from './messages.ts';
+import type {Body, Verb} from './messages.ts';
+import type {SenderKind} from './subjects.ts';
 import type {TensorHandle} from './tensor.ts';
 
 /** A body as a machine sees it. */
@@ -10,7 +11,7 @@ export type HandledBody<V extends Verb> =
 
 /** A message that arrived: its verb is the event's type. */
 export type Incoming<V extends Verb> = {
-	[K in V]: {readonly type: K; readonly from: string; readonly fromKind: ActorKind; readonly body: HandledBody<K>};
+	[K in V]: {readonly type: K; readonly from: string; readonly fromKind: SenderKind; readonly body: HandledBody<K>};
 }[V];
 
 /** A message to send; without `to` it goes to all. The host keeps the tensors: sending does not give the handle away. */

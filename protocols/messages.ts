@@ -3,6 +3,7 @@ Every message of the protocol: one schema each, static types derived from it. No
 A body may carry tensors only in its field `tensors`; unknown fields are ignored, so a newer minor version can add some.
 */
 import Type, {type Static, type TSchema} from 'typebox';
+import type {SenderKind} from './subjects.ts';
 
 /** Written in every frame; a receiver refuses another major version by name. */
 export const protocolVersion = 1;
@@ -158,14 +159,10 @@ export const messageSchemas = {
 export type Verb = keyof typeof messageSchemas;
 export type Body<V extends Verb> = Static<(typeof messageSchemas)[V]>;
 
-/** The kinds of actors, as they stand in subjects. */
-export type ActorKind = 'client' | 'main-server' | 'fed-server' | 'observer' | 'conductor';
-export const actorKinds: readonly ActorKind[] = ['client', 'main-server', 'fed-server', 'observer', 'conductor'];
-
 /** Which kind may send a verb, and whether it goes to one receiver (`to`), to all, or either. */
 export const messageRoutes: Record<
 	Verb,
-	{readonly from: readonly ActorKind[]; readonly reach: 'one' | 'all' | 'either'}
+	{readonly from: readonly SenderKind[]; readonly reach: 'one' | 'all' | 'either'}
 > = {
 	hello: {from: ['client', 'main-server'], reach: 'all'},
 	welcome: {from: ['fed-server', 'main-server'], reach: 'one'},
@@ -182,5 +179,5 @@ export const messageRoutes: Record<
 	leave: {from: ['client'], reach: 'all'},
 	'server-adapter': {from: ['main-server'], reach: 'all'},
 	'run-finished': {from: ['fed-server'], reach: 'either'},
-	report: {from: ['client', 'main-server', 'fed-server', 'observer'], reach: 'all'},
+	report: {from: ['client', 'main-server', 'fed-server', 'evaluator', 'observer'], reach: 'all'},
 };

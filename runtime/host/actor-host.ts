@@ -1,0 +1,252 @@
+/**
+The only place where an actor is created: it turns frames into events, commands into frames and passes into calls of the
+compute port. It decides nothing and no message ends it.
+*/
+import {type Actor, type AnyStateMachine, createActor, type Snapshot} from 'xstate';
+import {messageProblem} from '../../protocols/check-message.ts';
+import {decodeFrame, encodeFrame} from '../../protocols/codec.ts';
+import {type Envelope, type FrameProblem, messageIdOf, problemText} from '../../protocols/envelope.ts';
+import {errorText} from '../../protocols/errors.ts';
+import type {HostEvent, Outgoing} from '../../protocols/events.ts';
+import type {Bus, Clock, Compute, Frame, Unsubscribe} from '../../protocols/ports.ts';
+import {parseSubject, patternsFor, type SenderKind, subjectOf} from '../../protocols/subjects.ts';
+import type {NamedTensors, TensorHandle} from '../../protocols/tensor.ts';
+import {type PassOverride, passActor} from './pass-actor.ts';
+import {TensorStore} from './tensor-store.ts';
+
+export type HostPorts = {readonly bus: Bus; readonly clock: Clock; readonly compute: Compute};
+
+/** What a host tells whoever runs it; each call is one line of a trace or of a log. */
+export type HostObserver = {
+	/** An event is about to enter the machine. */
+	readonly input?: (event: {readonly type: string}, cause: string | undefined) => void;
+	/** The machine has taken the event; `isQuiet` is whether it waits for others. */
+	readonly transition?: (host: ActorHost) => void;
+	/** A message left. */
+	readonly command?: (message: Outgoing, messageId: string, bytes: number) => void;
+	/** A frame was refused before it reached the machine. */
+	readonly dropped?: (problem: FrameProblem, sender: string) => void;
+	/** The machine is in a final state. */
+	readonly done?: (failure: string | null) => void;
+};
+
+export type ActorOptions = {
+	readonly run: string;
+	readonly kind: SenderKind;
+	readonly id: string;
+	readonly incarnation: number;
+	readonly machine: AnyStateMachine;
+	readonly input: object;
+	/** The machine's passes that the compute port carries out, by name. */
+	readonly passes: readonly string[];
+	/** Passes done otherwise, or prepared before the compute port gets them. */
+	readonly overrides?: Readonly<Record<string, PassOverride>>;
+	readonly ports: HostPorts;
+	readonly observer?: HostObserver;
+	readonly saved?: SavedActor;
+};
+
+/** What a checkpoint keeps of a host and its machine; tensors by handle. */
+export type SavedActor = {
+	readonly snapshot: unknown;
+	readonly sequence: number;
+	readonly nextHandle: number;
+	readonly tensors: readonly (readonly [string, NamedTensors])[];
+};
+
+type Bytes = {sent: number; received: number};
+
+export class ActorHost {
+	readonly id: string;
+	readonly kind: SenderKind;
+	readonly #options: ActorOptions;
+	readonly #store: TensorStore;
+	readonly #actor: Actor<AnyStateMachine>;
+	#unsubscribes: Unsubscribe[] = [];
+	#sequence: number;
+	/** The message whose handling is under way: what it causes names it. */
+	#cause: string | undefined;
+	#bytes: Bytes = {sent: 0, received: 0};
+
+	constructor(options: ActorOptions) {
+		this.#options = options;
+		this.id = options.id;
+		this.kind = options.kind;
+		this.#sequence = options.saved?.sequence ?? 0;
+		this.#store = new TensorStore(options.id);
+		if (options.saved) this.#store.restore(options.saved.tensors, options.saved.nextHandle);
+		this.#actor = this.#create();
+	}
+
+	/** Subscribes and starts the machine; a restored one is told so. */
+	async start(): Promise<void> {
+		const {bus} = this.#options.ports;
+		for (const pattern of patternsFor(this.kind, this.#options.run, this.id)) {
+			this.#unsubscribes.push(bus.subscribe(pattern, frame => this.#deliver(frame)));
+		}
+		await bus.flush();
+		this.#actor.start();
+		if (this.#options.saved) this.tell({type: 'host.restored'});
+	}
+
+	/** An event of the host itself. */
+	tell(event: HostEvent): void {
+		this.#enter(event, undefined);
+	}
+
+	/** True when the machine waits for others and none of its passes is under way. */
+	get isQuiet(): boolean {
+		return this.#actor.getSnapshot().hasTag('quiet');
+	}
+
+	get isDone(): boolean {
+		return this.#actor.getSnapshot().status === 'done';
+	}
+
+	/** Why the machine gave up; null while it runs or when it ended well. */
+	get failure(): string | null {
+		return (this.context as {failure: string | null}).failure;
+	}
+
+	get context(): unknown {
+		return this.#actor.getSnapshot().context;
+	}
+
+	get state(): unknown {
+		return this.#actor.getSnapshot().value;
+	}
+
+	/** Tensors the machine's context names. */
+	tensors(handle: TensorHandle): NamedTensors {
+		return this.#store.get(handle);
+	}
+
+	save(): SavedActor {
+		this.#store.sweep(() => this.context, {isForced: true});
+		return {
+			snapshot: this.#actor.getPersistedSnapshot(),
+			sequence: this.#sequence,
+			nextHandle: this.#store.next,
+			tensors: this.#store.entries(),
+		};
+	}
+
+	/** Leaves the bus and ends the machine and its passes; nothing is sent. */
+	stop(): void {
+		for (const unsubscribe of this.#unsubscribes) unsubscribe();
+		this.#unsubscribes = [];
+		this.#actor.stop();
+	}
+
+	#create(): Actor<AnyStateMachine> {
+		const {machine, input, passes, overrides = {}, ports, id, saved} = this.#options;
+		const passOf = (name: string) =>
+			passActor({actor: id, pass: name, compute: ports.compute, store: this.#store, override: overrides[name]});
+		const actors = Object.fromEntries([...passes, ...Object.keys(overrides)].map(name => [name, passOf(name)]));
+		const send = (_: unknown, message: unknown) => this.#send(message as Outgoing);
+		const provided = machine.provide({actors, actions: {send}} as Parameters<AnyStateMachine['provide']>[0]);
+		const actor = createActor(provided, {
+			id,
+			clock: {
+				setTimeout: (fire, ms) => ports.clock.setTimeout(fire, ms),
+				clearTimeout: timer => ports.clock.clearTimeout(timer),
+			},
+			...(saved ? {snapshot: saved.snapshot as Snapshot<unknown>} : {input}),
+		});
+		actor.subscribe({
+			next: () => this.#settle(),
+			complete: () => this.#options.observer?.done?.(this.failure),
+			error: error => this.#options.observer?.done?.(`the ${this.kind} machine threw: ${errorText(error)}`),
+		});
+		return actor;
+	}
+
+	#enter(event: {readonly type: string}, cause: string | undefined): void {
+		this.#options.observer?.input?.(event, cause);
+		this.#cause = cause;
+		this.#actor.send(event);
+		this.#cause = undefined;
+	}
+
+	#settle(): void {
+		this.#store.sweep(() => this.context);
+		this.#options.observer?.transition?.(this);
+	}
+
+	#deliver(frame: Frame): void {
+		const subject = parseSubject(frame.subject);
+		if (!subject || (subject.kind === this.kind && subject.id === this.id)) return;
+		const decoded = decodeFrame(frame);
+		const problem = decoded.ok ? messageProblem(subject, decoded.body) : decoded.problem;
+		if (problem) this.#refuse(problem, subject.id, subject.verb);
+		if (problem || !decoded.ok) return;
+		// Reports are for recorders: their bytes are not the training's.
+		if (subject.verb !== 'report') this.#bytes.received += decoded.envelope.bytes;
+		this.#enter(this.#eventOf(decoded.envelope, decoded.body as Record<string, unknown>), decoded.envelope.messageId);
+	}
+
+	#eventOf({subject}: Envelope, body: Record<string, unknown>) {
+		const handled = 'tensors' in body ? {...body, tensors: this.#store.put(body.tensors as NamedTensors)} : body;
+		return {type: subject.verb, from: subject.id, fromKind: subject.kind, body: handled};
+	}
+
+	/** A bad frame is counted and answered, and changes nothing. */
+	#refuse(problem: FrameProblem, sender: string, verb: string): void {
+		this.#options.observer?.dropped?.(problem, sender);
+		if (this.kind !== 'main-server' && this.kind !== 'fed-server') return;
+		const {field, found, expected, fix} = problem;
+		this.#send({
+			verb: 'refused',
+			to: sender,
+			body: {verb: verb.slice(0, 64), code: 'invalid', field, found, expected, fix},
+		});
+	}
+
+	#send(message: Outgoing): void {
+		try {
+			const frame = this.#encode(message);
+			this.#options.ports.bus.publish(frame);
+			if (message.verb !== 'report') this.#bytes.sent += frame.body.byteLength;
+			this.#options.observer?.command?.(message, frameId(frame), frame.body.byteLength);
+		} catch (error) {
+			const problem: FrameProblem = {
+				code: 'invalid-message',
+				field: message.verb,
+				found: errorText(error),
+				expected: 'a message that can be sent',
+				fix: 'see the text',
+			};
+			this.#options.observer?.dropped?.(problem, this.id);
+		}
+	}
+
+	#encode(message: Outgoing): Frame {
+		const {run, kind, id, incarnation} = this.#options;
+		const sequence = this.#sequence++;
+		return encodeFrame({
+			subject: subjectOf({run, kind, id, verb: message.verb, ...(message.to !== undefined && {to: message.to})}),
+			messageId: messageIdOf({sender: id, incarnation, sequence}),
+			...(this.#cause !== undefined && {causationId: this.#cause}),
+			sequence,
+			body: this.#bodyOf(message),
+		});
+	}
+
+	#bodyOf(message: Outgoing): unknown {
+		if (message.verb === 'report') return this.#reportOf(message.body);
+		const {body} = message;
+		return 'tensors' in body ? {...body, tensors: this.#store.get(body.tensors)} : body;
+	}
+
+	/** A report leaves with the run's time and the bytes since the last one. */
+	#reportOf(body: Extract<Outgoing, {verb: 'report'}>['body']) {
+		const {sent, received} = this.#bytes;
+		this.#bytes = {sent: 0, received: 0};
+		return {...body, timeMs: this.#options.ports.clock.now(), row: {...body.row, bytesUp: sent, bytesDown: received}};
+	}
+}
+
+const frameId = (frame: Frame): string => frame.headers['Nats-Msg-Id'] ?? '';
+
+/** What a frame that was refused said of its sender, for a log. */
+export const droppedText = (problem: FrameProblem, sender: string): string => `from ${sender}: ${problemText(problem)}`;
