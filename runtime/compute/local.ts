@@ -5,7 +5,7 @@ by all actors that hold it.
 import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
 import type {WeightSource} from '../model/config.ts';
-import {SplitModel} from '../model/split.ts';
+import {type Part, SplitModel} from '../model/split.ts';
 import type {Backend} from '../tensor/backend.ts';
 import {ClientCompute} from './client.ts';
 import {EvaluatorCompute} from './evaluator.ts';
@@ -13,7 +13,7 @@ import {FedServerCompute} from './fed-server.ts';
 import {MainServerCompute} from './main-server.ts';
 import {pick} from './names.ts';
 import type {Pass, Passes} from './passes.ts';
-import type {ActorSpec, Part} from './spec.ts';
+import type {ActorSpec} from './spec.ts';
 
 export class LocalCompute implements Compute {
 	readonly #backend: Backend;

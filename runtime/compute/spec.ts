@@ -3,25 +3,9 @@ What an actor's arithmetic is made of: the part of the model it holds and how it
 */
 import type {Dtype} from '../../protocols/tensor.ts';
 import type {LoraSpec} from '../model/lora.ts';
-import type {Schedule} from '../model/optimizer.ts';
-
-/** Blocks `[from, to)` and what stands before and after them. */
-export type Part = {
-	readonly from: number;
-	readonly to: number;
-	readonly hasEmbedding: boolean;
-	readonly hasHead: boolean;
-};
-
-export type OptimizerSpec =
-	| {
-			readonly kind: 'adamw';
-			readonly beta1: number;
-			readonly beta2: number;
-			readonly eps: number;
-			readonly weightDecay: number;
-	  }
-	| {readonly kind: 'sgd'};
+import type {OptimizerSpec} from '../model/optimizer.ts';
+import type {Schedule} from '../model/schedule.ts';
+import type {Part} from '../model/split.ts';
 
 /** How an actor trains its adapter. */
 export type TrainerSpec = {

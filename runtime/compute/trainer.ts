@@ -11,16 +11,15 @@ import {
 	initAdapter,
 	toNamedTensors,
 } from '../model/lora.ts';
-import {clipByGlobalNorm, createAdamW, createSgd, learningRateAt, type Optimizer} from '../model/optimizer.ts';
+import {clipByGlobalNorm, initialOptimizerState, type OptimizerState, optimizerStep} from '../model/optimizer.ts';
+import {learningRateAt} from '../model/schedule.ts';
 import {pick, prefixed} from './names.ts';
-import type {OptimizerSpec, TrainerSpec} from './spec.ts';
-
-const createOptimizer = (spec: OptimizerSpec): Optimizer => (spec.kind === 'sgd' ? createSgd({}) : createAdamW(spec));
+import type {TrainerSpec} from './spec.ts';
 
 export class Trainer {
 	readonly #spec: TrainerSpec;
 	#tensors: AdapterTensors;
-	#optimizer: Optimizer;
+	#optimizer: OptimizerState = initialOptimizerState();
 	/** Gradients since the last optimizer step, summed with their weights. */
 	#sum: AdapterTensors | undefined;
 	#weight = 0;
@@ -31,7 +30,6 @@ export class Trainer {
 		this.#tensors = isGiven
 			? cloneAdapter(fromNamedTensors(initial))
 			: initAdapter(config, spec.lora, spec.part, spec.seed);
-		this.#optimizer = createOptimizer(spec.optimizer);
 	}
 
 	get adapter(): Adapter {
@@ -42,7 +40,7 @@ export class Trainer {
 	/** Takes over a global adapter; the moments stay unless `reset`. */
 	adopt(tensors: NamedTensors, optimizerAtRound: 'keep' | 'reset'): void {
 		this.#tensors = cloneAdapter(fromNamedTensors(tensors));
-		if (optimizerAtRound === 'reset') this.#optimizer = createOptimizer(this.#spec.optimizer);
+		if (optimizerAtRound === 'reset') this.#optimizer = initialOptimizerState();
 	}
 
 	/** A copy that later steps do not change. */
@@ -56,7 +54,7 @@ export class Trainer {
 	*/
 	train(
 		gradients: AdapterTensors,
-		{weight, isApplied, optimizerStep}: {weight: number; isApplied: boolean; optimizerStep: number},
+		{weight, isApplied, optimizerStep: position}: {weight: number; isApplied: boolean; optimizerStep: number},
 	): number {
 		const isOnly = isApplied && !this.#sum;
 		if (!isOnly) this.#accumulate(gradients, weight);
@@ -64,7 +62,12 @@ export class Trainer {
 		const applied = isOnly ? gradients : this.#takeMean();
 		// An infinite bound measures without clipping.
 		const norm = clipByGlobalNorm(applied, this.#spec.clipNorm || Number.POSITIVE_INFINITY);
-		this.#optimizer.step(this.#tensors, applied, learningRateAt(this.#spec.schedule, optimizerStep));
+		const lr = learningRateAt(this.#spec.schedule, position);
+		this.#optimizer = optimizerStep(this.#spec.optimizer, this.#optimizer, {
+			parameters: this.#tensors,
+			gradients: applied,
+			lr,
+		});
 		return norm;
 	}
 
@@ -92,12 +95,12 @@ export class Trainer {
 
 	/** Everything a checkpoint needs: adapter, moments, gradients that wait. */
 	save(): {output: SavedTrainer; tensors: NamedTensors} {
-		const {step, tensors} = this.#optimizer.state();
+		const {step, moments} = this.#optimizer;
 		return {
 			output: {optimizerSteps: step, weight: this.#weight},
 			tensors: {
 				...prefixed('adapter', this.read()),
-				...prefixed('optimizer', toNamedTensors(cloneAdapter(tensors))),
+				...prefixed('optimizer', toNamedTensors(cloneAdapter(moments))),
 				...(this.#sum ? prefixed('sum', toNamedTensors(cloneAdapter(this.#sum))) : {}),
 			},
 		};
@@ -105,7 +108,7 @@ export class Trainer {
 
 	restore({optimizerSteps, weight}: SavedTrainer, tensors: NamedTensors): void {
 		this.#tensors = cloneAdapter(fromNamedTensors(pick(tensors, 'adapter')));
-		this.#optimizer = createOptimizer(this.#spec.optimizer);
+		this.#optimizer = initialOptimizerState();
 		this.#optimizer.restore({
 			step: optimizerSteps,
 			tensors: cloneAdapter(fromNamedTensors(pick(tensors, 'optimizer'))),
