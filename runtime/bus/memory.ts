@@ -4,6 +4,7 @@ Frames are handed over without a copy, so a receiver may not write to a body.
 */
 import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
 import {subjectMatches} from '../../protocols/subjects.ts';
+import {Inbox} from './inbox.ts';
 import {type BusProblem, deliverSafely, frameTooLarge, reportTo} from './problems.ts';
 
 /** Options of a memory broker. */
@@ -46,9 +47,7 @@ class Broker implements MemoryBroker {
 	readonly subscriptions = new Set<Subscription>();
 	private readonly onProblem: BusProblem;
 	private readonly routes = new Map<string, ReadonlyMap<Connection, Subscription[]>>();
-	private readonly ready = new Set<Connection>();
 	private readonly waiting: (() => void)[] = [];
-	private isScheduled = false;
 
 	constructor(maxPayloadBytes: number, onProblem: BusProblem) {
 		this.maxPayloadBytes = maxPayloadBytes;
@@ -68,20 +67,23 @@ class Broker implements MemoryBroker {
 		for (const [connection, to] of this.receiversOf(frame.subject)) {
 			connection.inbox.push({frame, to});
 			this.undelivered++;
-			this.ready.add(connection);
 		}
-		this.schedule();
 	}
 
 	changed(): void {
 		this.routes.clear();
 	}
 
-	/** Drops what a closed connection has not received. */
-	drop(connection: Connection): void {
-		this.undelivered -= connection.inbox.length;
-		this.ready.delete(connection);
-		this.resolveIdle();
+	deliver({frame, to}: Delivery): void {
+		for (const {isActive, pattern, deliver} of to) if (isActive) deliverSafely(pattern, deliver, frame, this.onProblem);
+		this.settle(1);
+	}
+
+	/** Counts what was delivered, or dropped with a closed connection. */
+	settle(count: number): void {
+		this.undelivered -= count;
+		if (this.undelivered > 0) return;
+		for (const resolve of this.waiting.splice(0)) resolve();
 	}
 
 	private receiversOf(subject: string): ReadonlyMap<Connection, Subscription[]> {
@@ -98,37 +100,10 @@ class Broker implements MemoryBroker {
 		this.routes.set(subject, receivers);
 		return receivers;
 	}
-
-	private schedule(): void {
-		if (this.isScheduled || this.ready.size === 0) return;
-		this.isScheduled = true;
-		setImmediate(() => this.turn());
-	}
-
-	/** One frame to each connection that has some, so that a long queue of one delays no other. */
-	private turn(): void {
-		this.isScheduled = false;
-		for (const connection of [...this.ready]) {
-			const delivery = connection.inbox.shift();
-			if (!delivery) continue; // closed during this turn
-			if (connection.inbox.length === 0) this.ready.delete(connection);
-			for (const {isActive, pattern, deliver} of delivery.to) {
-				if (isActive) deliverSafely(pattern, deliver, delivery.frame, this.onProblem);
-			}
-			this.undelivered--;
-		}
-		this.resolveIdle();
-		this.schedule();
-	}
-
-	private resolveIdle(): void {
-		if (this.undelivered > 0) return;
-		for (const resolve of this.waiting.splice(0)) resolve();
-	}
 }
 
 class Connection implements Bus {
-	readonly inbox = new Queue<Delivery>();
+	readonly inbox = new Inbox<Delivery>(delivery => this.broker.deliver(delivery));
 	private readonly broker: Broker;
 	private readonly own = new Set<Subscription>();
 	private isClosed = false;
@@ -165,8 +140,7 @@ class Connection implements Bus {
 	close(): Promise<void> {
 		this.isClosed = true;
 		for (const subscription of [...this.own]) this.end(subscription);
-		this.broker.drop(this);
-		this.inbox.clear();
+		this.broker.settle(this.inbox.clear());
 		return Promise.resolve();
 	}
 
@@ -175,34 +149,5 @@ class Connection implements Bus {
 		this.own.delete(subscription);
 		this.broker.subscriptions.delete(subscription);
 		this.broker.changed();
-	}
-}
-
-/** First in, first out, at a constant cost. */
-class Queue<T> {
-	private items: T[] = [];
-	private from = 0;
-
-	get length(): number {
-		return this.items.length - this.from;
-	}
-
-	push(item: T): void {
-		this.items.push(item);
-	}
-
-	shift(): T | undefined {
-		if (this.length === 0) return undefined;
-		const item = this.items[this.from++];
-		if (this.from > 1024 && this.from * 2 > this.items.length) {
-			this.items = this.items.slice(this.from);
-			this.from = 0;
-		}
-		return item;
-	}
-
-	clear(): void {
-		this.items = [];
-		this.from = 0;
 	}
 }

@@ -6,6 +6,7 @@ import {
 	type ConnectionOptions,
 	connect,
 	credsAuthenticator,
+	type Msg,
 	type NatsConnection,
 	NatsError,
 	type TlsOptions,
@@ -13,6 +14,7 @@ import {
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
 import {chunked} from './chunked.ts';
+import {Inbox} from './inbox.ts';
 import {frameOf, headerRoomBytes, natsHeadersOf} from './nats-headers.ts';
 import {Outbox} from './outbox.ts';
 import {type BusProblem, deliverSafely, frameTooLarge, reportTo} from './problems.ts';
@@ -100,10 +102,20 @@ function connectionOptions(options: NatsOptions, retry: Backoff): ConnectionOpti
 	};
 }
 
+type Delivery = {
+	readonly message: Msg;
+	readonly pattern: string;
+	readonly deliver: (frame: Frame) => void;
+	readonly isActive: () => boolean;
+};
+
 /** The connection as it is: no chunks, nothing held back. */
 class Link implements Bus {
 	private readonly connection: NatsConnection;
 	private readonly onProblem: BusProblem;
+	private readonly inbox = new Inbox<Delivery>(({message, pattern, deliver, isActive}) => {
+		if (isActive()) deliverSafely(pattern, deliver, frameOf(message), this.onProblem);
+	});
 	private limitBytes = 0;
 
 	constructor(connection: NatsConnection, onProblem: BusProblem) {
@@ -128,13 +140,15 @@ class Link implements Bus {
 	}
 
 	subscribe(pattern: string, deliver: (frame: Frame) => void): Unsubscribe {
+		let isActive = true;
 		const subscription = this.connection.subscribe(pattern, {
 			callback: (error, message) => {
 				// A refused subscription is reported by the status of the connection.
-				if (!error) deliverSafely(pattern, deliver, frameOf(message), this.onProblem);
+				if (!error) this.inbox.push({message, pattern, deliver, isActive: () => isActive});
 			},
 		});
 		return () => {
+			isActive = false;
 			if (!this.connection.isClosed()) subscription.unsubscribe();
 		};
 	}
@@ -144,6 +158,7 @@ class Link implements Bus {
 	}
 
 	close(): Promise<void> {
+		this.inbox.clear();
 		return this.connection.close();
 	}
 }
