@@ -31,10 +31,11 @@ export async function placeAtomically(
 	target: string,
 	fill: (staging: string) => Promise<string>,
 ): Promise<void> {
-	await mkdir(path.dirname(target), {recursive: true});
+	await mkdir(cache, {recursive: true});
 	const staging = await mkdtemp(path.join(cache, stagingPrefix));
 	try {
 		const whole = await fill(staging);
+		await mkdir(path.dirname(target), {recursive: true});
 		await rm(target, {recursive: true, force: true});
 		await rename(whole, target);
 	} finally {

@@ -89,7 +89,7 @@ function pipArguments(wheel: Wheel, folder: string): string[] {
 
 /** The size in a line such as `Downloading x.whl (274.1 MB)`; pip counts in decimal units. */
 export function announcedBytes(line: string): number | undefined {
-	const match = /Downloading .*\.whl.*\(([\d.]+) ?(B|kB|MB|GB)\)/.exec(line);
+	const match = /Downloading \S+\.whl \(([\d.]+) ?(B|kB|MB|GB)\)/.exec(line);
 	if (!match) return undefined;
 	const unit = {B: 1, kB: 1e3, MB: 1e6, GB: 1e9}[match[2] ?? 'B'] ?? 1;
 	return Math.round(Number(match[1]) * unit);
