@@ -1,8 +1,8 @@
 import {openTokenizer} from '../../runtime/data/tokenizer.ts';
 import type {Adapter} from '../../runtime/model/lora.ts';
 import {SplitModel} from '../../runtime/model/split.ts';
-import {openBackend} from '../../runtime/tensor/backend.ts';
 import {openWeights} from '../../runtime/weights/load.ts';
+import {nativeBackend} from '../_helpers/backend.ts';
 import {e2eBatch, e2eFolder, e2eRows} from '../_helpers/e2e.ts';
 import {
 	adapterDifference,
@@ -19,7 +19,7 @@ import {smollm2Path, testWithModel} from '../weights/smollm2.ts';
 const none: Adapter = {alpha: 1, isRankStabilised: false, tensors: {}};
 
 testWithModel('SmolLM2 continues two prompts with the logits of an independent implementation', async t => {
-	const backend = await openBackend({kind: 'tensorflow'});
+	const backend = await nativeBackend();
 	const source = await openWeights(smollm2Path!);
 	const model = await SplitModel.load(source, backend, {from: 0, to: 30, hasEmbedding: true, hasHead: true});
 	const golden = await goldenTensors('smollm2/prompt_logits.f32.safetensors');
@@ -45,7 +45,7 @@ testWithModel(
 	'the first LoRA step of SmolLM2 has the loss and gradients of a float64 run, split at block 10',
 	async t => {
 		if (!e2eFolder) return t.pass('without the E2E corpus there is nothing to compare with');
-		const backend = await openBackend({kind: 'tensorflow'});
+		const backend = await nativeBackend();
 		const source = await openWeights(smollm2Path!);
 		const head = await SplitModel.load(source, backend, {from: 0, to: 10, hasEmbedding: true, hasHead: false});
 		const tail = await SplitModel.load(source, backend, {from: 10, to: 30, hasEmbedding: false, hasHead: true});

@@ -1,8 +1,8 @@
 import test from 'ava';
 import type {Adapter} from '../../runtime/model/lora.ts';
 import {SplitModel} from '../../runtime/model/split.ts';
-import {openBackend} from '../../runtime/tensor/backend.ts';
 import {openWeights} from '../../runtime/weights/load.ts';
+import {nativeBackend} from '../_helpers/backend.ts';
 import {
 	adapterDifference,
 	differenceMax,
@@ -16,7 +16,7 @@ import {
 	weightedSum,
 } from '../_helpers/golden.ts';
 
-const backend = await openBackend({kind: 'tensorflow'});
+const backend = await nativeBackend();
 const L = 4;
 
 /** The adapters each family was run with, and the file of their weights; `_init` runs have the same A and B = 0. */

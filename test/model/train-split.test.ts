@@ -10,8 +10,8 @@ import {
 } from '../../runtime/model/optimizer.ts';
 import {learningRateAt, type Schedule} from '../../runtime/model/schedule.ts';
 import {SplitModel} from '../../runtime/model/split.ts';
-import {openBackend} from '../../runtime/tensor/backend.ts';
 import {openWeights} from '../../runtime/weights/load.ts';
+import {nativeBackend} from '../_helpers/backend.ts';
 import {
 	adapterDifference,
 	differenceMax,
@@ -24,7 +24,7 @@ import {
 	weightedSum,
 } from '../_helpers/golden.ts';
 
-const backend = await openBackend({kind: 'tensorflow'});
+const backend = await nativeBackend();
 const clients = [0, 1, 2];
 const weights = [0.3, 0.5, 0.2];
 const steps = 12;
