@@ -4,18 +4,8 @@ The `adapter_config.json` of a PEFT folder: what an adapter is besides its tenso
 import {readFile} from 'node:fs/promises';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {ModelConfig} from '../model/config.ts';
+import type {LoraSpec} from '../model/lora.ts';
 import {modulesOf} from './peft-names.ts';
-
-/** What an adapter is besides its tensors. The product B A is scaled by alpha / rank, rank-stabilised by alpha / sqrt(rank). */
-export type AdapterSpec = {
-	readonly rank: number;
-	readonly alpha: number;
-	/** Projections: q, k, v, o, gate, up, down; for GPT-2 also `qkv`, its fused c_attn. */
-	readonly targets: readonly string[];
-	/** Dropout before A in training. */
-	readonly dropout: number;
-	readonly isRankStabilised: boolean;
-};
 
 /** The parsed JSON. */
 export type PeftConfig = Readonly<Record<string, unknown>>;
@@ -23,7 +13,7 @@ export type PeftConfig = Readonly<Record<string, unknown>>;
 /** `blocks` are the adapted ones; `parts` are those of GPT-2's c_attn kept apart; `whole` are all other targets. */
 export type ConfigParts = {
 	readonly config: ModelConfig;
-	readonly spec: AdapterSpec;
+	readonly spec: LoraSpec;
 	readonly baseModel: string;
 	readonly blocks: readonly number[];
 	readonly parts: readonly string[];

@@ -1,5 +1,5 @@
 /**
-Where each adapted projection sits in PEFT's names, and its width. Pure; no files.
+Where each adapted projection sits in PEFT's names. Pure; no files.
 */
 import type {ModelConfig} from '../model/config.ts';
 
@@ -35,21 +35,4 @@ export function parsePeftName(
 	const match = new RegExp(`^base_model\\.model\\.${stem}\\.(\\d+)\\.(.+)\\.lora_([AB])\\.weight$`).exec(name);
 	if (!match) return undefined;
 	return {block: Number(match[1]), module: match[2]!, side: match[3] as 'A' | 'B'};
-}
-
-/** The inputs and outputs of a projection, undefined when the family has no such projection. */
-export function widthsOf(config: ModelConfig, projection: string): {inputs: number; outputs: number} | undefined {
-	const {hidden, heads, kvHeads, headDim, ffn, family} = config;
-	const attention = heads * headDim;
-	const widths: Record<string, readonly [number, number]> = {
-		q: [hidden, attention],
-		k: [hidden, kvHeads * headDim],
-		v: [hidden, kvHeads * headDim],
-		o: [attention, hidden],
-		up: [hidden, ffn],
-		down: [ffn, hidden],
-		...(family === 'gpt2' ? {qkv: [hidden, 3 * hidden]} : {gate: [hidden, ffn]}),
-	};
-	const found = Object.hasOwn(widths, projection) ? widths[projection] : undefined;
-	return found && {inputs: found[0], outputs: found[1]};
 }

@@ -6,21 +6,14 @@ import {join} from 'node:path';
 import {CutlayerError} from '../../protocols/errors.ts';
 import {type NamedTensors, type Tensor, tensorOf} from '../../protocols/tensor.ts';
 import type {ModelConfig} from '../model/config.ts';
+import {type LoraSpec, type Projection, placeOf} from '../model/lora.ts';
 import {fuseParts, splitParts} from './fused-adapter.ts';
-import {
-	type AdapterSpec,
-	checkRanks,
-	checkVariant,
-	fusedAlphaFactor,
-	numberOf,
-	peftConfig,
-	readPeftConfig,
-} from './peft-config.ts';
-import {fusedParts, modulesOf, parsePeftName, peftName, widthsOf} from './peft-names.ts';
+import {checkRanks, checkVariant, fusedAlphaFactor, numberOf, peftConfig, readPeftConfig} from './peft-config.ts';
+import {fusedParts, modulesOf, parsePeftName, peftName} from './peft-names.ts';
 import {openSafetensors, writeAtomically, writeSafetensors} from './safetensors.ts';
 
 /** `tensors` are f32, named `block.<i>.<projection>.A` `[rank, in]` and `.B` `[out, rank]`. */
-export type LoadedAdapter = {readonly tensors: NamedTensors; readonly spec: AdapterSpec; readonly baseModel: string};
+export type LoadedAdapter = {readonly tensors: NamedTensors; readonly spec: LoraSpec; readonly baseModel: string};
 
 /** The key in the safetensors metadata that says which parts of GPT-2's c_attn an adapter holds apart. */
 const partsKey = 'cutlayer.c_attn.parts';
@@ -32,7 +25,7 @@ GPT-2 adapters for q, k or v apart become one adapter of c_attn, see `fused-adap
 export async function saveAdapter(
 	folder: string,
 	adapter: NamedTensors,
-	{config, spec, baseModel}: {config: ModelConfig; spec: AdapterSpec; baseModel: string},
+	{config, spec, baseModel}: {config: ModelConfig; spec: LoraSpec; baseModel: string},
 ): Promise<void> {
 	const blocks = blocksOf(adapter);
 	const {parts, whole} = splitTargets(config, spec);
@@ -68,7 +61,7 @@ export async function loadAdapter(folder: string, config: ModelConfig): Promise<
 	}
 	const rank = rankOf(folder, tensors);
 	const isRankStabilised = json.use_rslora === true;
-	const targets = [...new Set(Object.keys(tensors).map(name => name.split('.')[2]!))];
+	const targets = [...new Set(Object.keys(tensors).map(name => name.split('.')[2] as Projection))];
 	const isOnlyFused = parts.length > 0 && targets.length === parts.length;
 	const alpha =
 		numberOf(folder, json, 'lora_alpha') / (isOnlyFused ? fusedAlphaFactor(parts.length, isRankStabilised) : 1);
@@ -83,7 +76,7 @@ export async function loadAdapter(folder: string, config: ModelConfig): Promise<
 /** GPT-2's q, k and v, when adapted apart, and the targets that are modules of their own. */
 function splitTargets(
 	{family}: ModelConfig,
-	{targets}: AdapterSpec,
+	{targets}: LoraSpec,
 ): {parts: readonly string[]; whole: readonly string[]} {
 	const parts: readonly string[] = family === 'gpt2' ? fusedParts.filter(part => targets.includes(part)) : [];
 	if (parts.length > 0 && targets.includes('qkv')) {
@@ -164,7 +157,7 @@ function ownName(path: string, config: ModelConfig, name: string, shape: readonl
 			`${path} adapts \`${name}\`, which a ${config.family} model of ${config.blocks} blocks has not`,
 		);
 	}
-	const {inputs, outputs} = widthsOf(config, projection)!;
+	const {inputs, outputs} = placeOf(config, projection as Projection);
 	const [width, expected] = parsed.side === 'A' ? [shape[1], inputs] : [shape[0], outputs];
 	if (shape.length !== 2 || width !== expected) {
 		throw new CutlayerError(

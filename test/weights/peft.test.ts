@@ -4,10 +4,10 @@ import {join} from 'node:path';
 import test from 'ava';
 import {CutlayerError, type ErrorCode} from '../../protocols/errors.ts';
 import {f32View, type NamedTensors, tensorOf} from '../../protocols/tensor.ts';
+import type {LoraSpec, Projection} from '../../runtime/model/lora.ts';
 import {randomStream} from '../../runtime/random.ts';
 import {configFromHf} from '../../runtime/weights/hf-config.ts';
 import {loadAdapter, saveAdapter} from '../../runtime/weights/peft.ts';
-import type {AdapterSpec} from '../../runtime/weights/peft-config.ts';
 import {readSafetensors, writeSafetensors} from '../../runtime/weights/safetensors.ts';
 import {golden, temporaryFolder} from './folder.ts';
 
@@ -27,7 +27,7 @@ const smollm2 = {
 	vocabulary: 49_152,
 	context: 8192,
 };
-const plain: AdapterSpec = {rank: 4, alpha: 16, targets: ['q', 'v'], dropout: 0, isRankStabilised: false};
+const plain: LoraSpec = {rank: 4, alpha: 16, targets: ['q', 'v'], dropout: 0, isRankStabilised: false};
 
 /** The golden's names (`layers.0.self_attn.q_proj.lora_A`) as ours. */
 const ownName = (name: string) =>
@@ -195,7 +195,7 @@ test('rank-stabilised, partial and mixed adapters come back exactly', async t =>
 	for (const [index, {config, widths, blocks, spec}] of cases.entries()) {
 		const folder = join(root, String(index));
 		const adapter = randomAdapter(widths, blocks, spec.rank);
-		const targets = Object.keys(widths);
+		const targets = Object.keys(widths) as Projection[];
 		await saveAdapter(folder, adapter, {config, spec: {...spec, targets}, baseModel: 'x'});
 		const again = await loadAdapter(folder, config);
 		t.deepEqual(again.tensors, adapter);
