@@ -108,11 +108,7 @@ export class Trainer {
 
 	restore({optimizerSteps, weight}: SavedTrainer, tensors: NamedTensors): void {
 		this.#tensors = cloneAdapter(fromNamedTensors(pick(tensors, 'adapter')));
-		this.#optimizer = initialOptimizerState();
-		this.#optimizer.restore({
-			step: optimizerSteps,
-			tensors: cloneAdapter(fromNamedTensors(pick(tensors, 'optimizer'))),
-		});
+		this.#optimizer = {step: optimizerSteps, moments: cloneAdapter(fromNamedTensors(pick(tensors, 'optimizer')))};
 		const sum = pick(tensors, 'sum');
 		this.#sum = Object.keys(sum).length > 0 ? cloneAdapter(fromNamedTensors(sum)) : undefined;
 		this.#weight = weight;

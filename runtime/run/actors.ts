@@ -1,0 +1,123 @@
+/**
+Puts an actor together: its machine, its arithmetic and the data only it may see. One function a role.
+*/
+import {clientMachine} from '../../actors/client.ts';
+import {evaluatorMachine} from '../../actors/evaluator.ts';
+import {fedServerMachine} from '../../actors/fed-server.ts';
+import {mainServerMachine} from '../../actors/main-server.ts';
+import type {PassResult} from '../../protocols/ports.ts';
+import type {Scenario} from '../../protocols/scenario.ts';
+import {type NamedTensors, tensorOf} from '../../protocols/tensor.ts';
+import {prefixed} from '../compute/names.ts';
+import type {ActorSpec} from '../compute/spec.ts';
+import type {Batch} from '../data/batches.ts';
+import {ActorHost, type ActorOptions, type HostObserver, type HostPorts, type SavedActor} from '../host/actor-host.ts';
+import * as plan from './plan.ts';
+
+/** A client's rows as its passes see them. */
+export type ClientData = {readonly samples: number; readonly batchAt: (index: number) => Batch};
+
+export type ActorContext = {
+	readonly run: string;
+	readonly scenario: Scenario;
+	readonly model: plan.RunModel;
+	readonly ports: HostPorts;
+	readonly observer?: HostObserver;
+	readonly incarnation?: number;
+	/** A first adapter in place of the keyed one, for the actor's own blocks. */
+	readonly initial?: NamedTensors;
+	/** From a checkpoint: the host's half and the arithmetic's. */
+	readonly saved?: {readonly host: SavedActor; readonly compute: PassResult};
+};
+
+type Role = Pick<ActorOptions, 'kind' | 'id' | 'machine' | 'input' | 'passes'> &
+	Pick<Partial<ActorOptions>, 'overrides'>;
+
+async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Promise<ActorHost> {
+	const {run, ports, observer, incarnation = 0, initial = {}, saved} = context;
+	await ports.compute.run({actor: role.id, pass: 'open', input: spec, tensors: prefixed('initial', initial)});
+	if (saved)
+		await ports.compute.run({
+			actor: role.id,
+			pass: 'restore',
+			input: saved.compute.output,
+			tensors: saved.compute.tensors,
+		});
+	return new ActorHost({
+		run,
+		incarnation,
+		ports,
+		...role,
+		...(observer && {observer}),
+		...(saved && {saved: saved.host}),
+	});
+}
+
+const batchTensors = ({ids, targetPositions, labels}: Batch): NamedTensors => ({
+	ids: tensorOf(ids, [ids.length]),
+	targetPositions: tensorOf(targetPositions, [targetPositions.length]),
+	labels: tensorOf(labels, [labels.length]),
+});
+
+/** A client with its private rows. */
+export function openClient(context: ActorContext, clientId: string, data: ClientData): Promise<ActorHost> {
+	const {scenario, model, incarnation = 0} = context;
+	const agreement = plan.agreementOf(scenario, model);
+	const withBatch: NonNullable<Role['overrides']>[string] = (request, compute) => {
+		const batch = data.batchAt((request.input as {batchIndex: number}).batchIndex);
+		const input = {...(request.input as object), lengths: batch.lengths};
+		return compute.run({...request, input, tensors: {...request.tensors, ...prefixed('batch', batchTensors(batch))}});
+	};
+	return openActor(context, plan.clientSpec(scenario, model.config), {
+		kind: 'client',
+		id: clientId,
+		machine: clientMachine,
+		input: plan.clientInput(scenario, agreement, {clientId, samples: data.samples, incarnation}),
+		passes: ['backward', 'readAdapter'],
+		overrides: {forward: withBatch, localStep: withBatch},
+	});
+}
+
+export function openMainServer(context: ActorContext): Promise<ActorHost> {
+	const {scenario, model, incarnation = 0} = context;
+	return openActor(context, plan.mainServerSpec(scenario, model.config), {
+		kind: 'main-server',
+		id: plan.mainServerId,
+		machine: mainServerMachine,
+		input: plan.mainServerInput(scenario, plan.agreementOf(scenario, model), incarnation),
+		passes: ['mainStep', 'readAdapter'],
+	});
+}
+
+/** `checkpoint` is called between rounds when the scenario asks for it; the next round opens when it resolves. */
+export function openFedServer(context: ActorContext, checkpoint: () => Promise<void>): Promise<ActorHost> {
+	const {scenario, model, incarnation = 0} = context;
+	return openActor(context, plan.fedServerSpec(scenario, model.config), {
+		kind: 'fed-server',
+		id: plan.fedServerId,
+		machine: fedServerMachine,
+		input: plan.fedServerInput(scenario, plan.agreementOf(scenario, model), incarnation),
+		passes: ['readAdapter', 'aggregate'],
+		overrides: {checkpoint: () => checkpoint().then(() => ({output: {}, tensors: {}}))},
+	});
+}
+
+/** An evaluator over fixed batches. */
+export function openEvaluator(context: ActorContext, batches: readonly Batch[]): Promise<ActorHost> {
+	const {scenario, model} = context;
+	const rows = Object.assign(
+		{},
+		...batches.map((batch, index) => prefixed(`${index}`, batchTensors(batch))),
+	) as NamedTensors;
+	const input = {batches: batches.map(({lengths}) => ({lengths}))};
+	return openActor(context, plan.evaluatorSpec(scenario, model.config), {
+		kind: 'evaluator',
+		id: plan.evaluatorId,
+		machine: evaluatorMachine,
+		input: plan.evaluatorInput(scenario),
+		passes: [],
+		overrides: {
+			evaluate: (request, compute) => compute.run({...request, input, tensors: {...request.tensors, ...rows}}),
+		},
+	});
+}

@@ -1,0 +1,172 @@
+/**
+From a checked scenario and a model to what each actor is: the part it holds, how it trains, what its machine starts from. Pure.
+*/
+import type {ClientInput} from '../../actors/client-context.ts';
+import type {EvaluatorInput} from '../../actors/evaluator.ts';
+import type {FedServerInput} from '../../actors/fed-server-context.ts';
+import type {MainServerInput} from '../../actors/main-server-context.ts';
+import {CutlayerError} from '../../protocols/errors.ts';
+import {type Agreement, protocolVersion} from '../../protocols/messages.ts';
+import type {Scenario} from '../../protocols/scenario.ts';
+import type {ActorSpec, TrainerSpec} from '../compute/spec.ts';
+import type {ModelConfig} from '../model/config.ts';
+import {placeOf} from '../model/lora.ts';
+import type {Schedule} from '../model/schedule.ts';
+import type {Part} from '../model/split.ts';
+
+/** The model a run trains, as both sides must agree on it. */
+export type RunModel = {readonly config: ModelConfig; readonly modelHash: string; readonly vocabularyHash: string};
+
+export const fedServerId = 'fed';
+export const mainServerId = 'main';
+export const evaluatorId = 'evaluator';
+export const clientIds = ({clients}: Scenario): string[] => Array.from({length: clients}, (_, index) => `c${index}`);
+
+/** Throws `scenario-invalid` when the scenario does not fit the model. */
+export function checkAgainstModel(scenario: Scenario, config: ModelConfig): void {
+	const {blocks, context} = config;
+	if (scenario.mainServer && scenario.cut > blocks) {
+		throw new CutlayerError(
+			'scenario-invalid',
+			`\`cut\` in scenario ${scenario.name}: expected 0 to ${blocks}, the blocks of ${scenario.model}, got ${scenario.cut}; lower the cut`,
+		);
+	}
+	if (scenario.data.tokensMax > context) {
+		throw new CutlayerError(
+			'scenario-invalid',
+			`\`data.tokensMax\` in scenario ${scenario.name}: expected at most the model's context of ${context} tokens, got ${scenario.data.tokensMax}`,
+		);
+	}
+	for (const target of scenario.lora.targets) placeOf(config, target);
+}
+
+/** What the clients hold. */
+export const clientPart = ({mainServer, cut}: Scenario, {blocks}: ModelConfig): Part =>
+	mainServer
+		? {from: 0, to: cut, hasEmbedding: true, hasHead: false}
+		: {from: 0, to: blocks, hasEmbedding: true, hasHead: true};
+
+export const serverPart = ({cut}: Scenario, {blocks}: ModelConfig): Part => ({
+	from: cut,
+	to: blocks,
+	hasEmbedding: false,
+	hasHead: true,
+});
+
+export const agreementOf = (
+	{cut, lora, wire, mainServer}: Scenario,
+	{config, modelHash, vocabularyHash}: RunModel,
+): Agreement => ({
+	protocol: protocolVersion,
+	modelHash,
+	vocabularyHash,
+	cut: mainServer ? cut : config.blocks,
+	rank: lora.rank,
+	alpha: lora.alpha,
+	wire,
+});
+
+/** Optimizer steps of one side in the whole run: the total its schedule decays over. */
+function optimizerSteps(
+	{training: {steps, stepsPerRound, accumulation}, update, clients}: Scenario,
+	isServer: boolean,
+): number {
+	const whole = Math.floor(steps / stepsPerRound);
+	const perRound = Math.ceil(stepsPerRound / accumulation);
+	const total = whole * perRound + Math.ceil((steps % stepsPerRound) / accumulation);
+	return isServer && update.kind === 'sequential' ? Math.ceil((steps * clients) / accumulation) : total;
+}
+
+function scheduleOf(scenario: Scenario, isServer: boolean): Schedule {
+	const {training} = scenario;
+	const lr = isServer ? (training.serverLearningRate ?? training.learningRate) : training.learningRate;
+	if (training.schedule.kind === 'constant') return {kind: 'constant', lr};
+	const totalSteps = optimizerSteps(scenario, isServer);
+	return {kind: 'linear', lr, totalSteps, warmupSteps: training.schedule.warmupSteps ?? Math.ceil(0.05 * totalSteps)};
+}
+
+function trainerSpec(scenario: Scenario, part: Part, isServer: boolean): TrainerSpec {
+	const {lora, seed, training} = scenario;
+	const {optimizer, clipNorm, labelSmoothing} = training;
+	const schedule = scheduleOf(scenario, isServer);
+	return {part, lora, seed, optimizer, schedule, clipNorm, labelSmoothing};
+}
+
+export const clientSpec = (scenario: Scenario, config: ModelConfig): ActorSpec => ({
+	kind: 'client',
+	wire: scenario.wire.activations,
+	wireAdapter: scenario.wire.adapters,
+	optimizerAtRound: scenario.training.optimizerAtRound,
+	...trainerSpec(scenario, clientPart(scenario, config), false),
+});
+
+export const mainServerSpec = (scenario: Scenario, config: ModelConfig): ActorSpec => ({
+	kind: 'main-server',
+	wire: scenario.wire.gradients,
+	clientGradient: scenario.training.clientGradient,
+	...trainerSpec(scenario, serverPart(scenario, config), true),
+});
+
+export const fedServerSpec = ({lora, seed, wire, ...scenario}: Scenario, config: ModelConfig): ActorSpec => ({
+	kind: 'fed-server',
+	part: clientPart({lora, seed, wire, ...scenario}, config),
+	lora,
+	seed,
+	wireAdapter: wire.adapters,
+});
+
+export const evaluatorSpec = (scenario: Scenario, config: ModelConfig): ActorSpec => ({
+	kind: 'evaluator',
+	lora: scenario.lora,
+	parts: scenario.mainServer
+		? [clientPart(scenario, config), serverPart(scenario, config)]
+		: [clientPart(scenario, config)],
+});
+
+export const clientInput = (
+	scenario: Scenario,
+	agreement: Agreement,
+	{clientId, samples, incarnation}: {clientId: string; samples: number; incarnation: number},
+): ClientInput => ({
+	clientId,
+	incarnation,
+	samples,
+	agreement,
+	fedServerId,
+	mainServerId: scenario.mainServer ? mainServerId : null,
+	accumulation: scenario.training.accumulation,
+	answerTimeoutMs: scenario.timing.answerTimeoutMs,
+	heartbeatMs: scenario.timing.heartbeatMs,
+});
+
+export const mainServerInput = (scenario: Scenario, agreement: Agreement, incarnation: number): MainServerInput => ({
+	serverId: mainServerId,
+	incarnation,
+	fedServerId,
+	agreement,
+	update: scenario.update,
+	accumulation: scenario.training.accumulation,
+	credit: 1,
+	isAdapterPublished: scenario.evaluation.everyRounds > 0,
+	answerTimeoutMs: scenario.timing.answerTimeoutMs,
+});
+
+export const fedServerInput = (scenario: Scenario, agreement: Agreement, incarnation: number): FedServerInput => ({
+	serverId: fedServerId,
+	incarnation,
+	agreement,
+	clientsExpected: scenario.clients,
+	hasMainServer: scenario.mainServer,
+	stepsPerRound: scenario.training.stepsPerRound,
+	stepsTotal: scenario.training.steps,
+	closing: scenario.closing,
+	aggregation: scenario.aggregation,
+	leaseMs: scenario.timing.leaseMs,
+	isCheckpointed: scenario.checkpoint.everyRounds > 0,
+});
+
+export const evaluatorInput = (scenario: Scenario): EvaluatorInput => ({
+	evaluatorId,
+	hasMainServer: scenario.mainServer,
+	everyRounds: scenario.evaluation.everyRounds,
+});

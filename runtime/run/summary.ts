@@ -1,0 +1,114 @@
+/**
+What a run came to: sums over its metrics rows, for `summary.json` and the last lines a user sees. Pure.
+*/
+import type {MetricsRow} from './recorder.ts';
+
+export type ClientSummary = {
+	readonly steps: number;
+	readonly tokens: number;
+	readonly bytesUp: number;
+	readonly bytesDown: number;
+	readonly lossFirst: number;
+	readonly lossLast: number;
+};
+
+export type RunSummary = {
+	readonly name: string;
+	readonly run: string;
+	readonly status: 'done' | 'interrupted' | 'failed';
+	/** Why it failed, or how to resume it. */
+	readonly reason: string;
+	readonly seconds: number;
+	readonly rounds: number;
+	readonly steps: number;
+	readonly tokens: number;
+	readonly tokensPerSecond: number;
+	readonly bytesUp: number;
+	readonly bytesDown: number;
+	readonly clients: Readonly<Record<string, ClientSummary>>;
+	/** Mean loss over the clients of the first and the last step that all took. */
+	readonly lossFirst: number | null;
+	readonly lossLast: number | null;
+	readonly evaluations: readonly {
+		readonly adapterVersion: number;
+		readonly loss: number;
+		readonly perplexity: number;
+	}[];
+	/** How many steps had each server staleness, and uploads each adapter staleness. */
+	readonly serverStaleness: Readonly<Record<string, number>>;
+	readonly adapterStalenessMax: number;
+	/** Messages refused, by reason. */
+	readonly dropped: Readonly<Record<string, number>>;
+	/** Rows that were longer than `data.tokensMax`. */
+	readonly rowsCut: number;
+};
+
+type Facts = Pick<RunSummary, 'name' | 'run' | 'status' | 'reason' | 'dropped' | 'rowsCut'> & {
+	readonly seconds: number;
+};
+
+const numberOf = (row: MetricsRow, field: string) => Number(row[field] ?? 0);
+const sum = (rows: readonly MetricsRow[], field: string) =>
+	rows.reduce((total, row) => total + numberOf(row, field), 0);
+
+/** The summary of all rows so far. */
+export function summarise(rows: readonly MetricsRow[], facts: Facts): RunSummary {
+	const steps = rows.filter(row => row.kind === 'step');
+	const rounds = rows.filter(row => row.kind === 'round');
+	const byClient = groupBy(steps, row => String(row.actor));
+	const tokens = sum(steps, 'tokens');
+	return {
+		...facts,
+		rounds: rounds.length,
+		steps: steps.length,
+		tokens,
+		tokensPerSecond: facts.seconds > 0 ? tokens / facts.seconds : 0,
+		bytesUp: sum(steps, 'bytesUp'),
+		bytesDown: sum(steps, 'bytesDown'),
+		clients: Object.fromEntries([...byClient].map(([client, own]) => [client, clientSummary(own)])),
+		lossFirst: meanLoss(byClient, own => own.at(0)),
+		lossLast: meanLoss(byClient, own => own.at(-1)),
+		evaluations: rows.filter(row => row.kind === 'eval').map(evaluationOf),
+		serverStaleness: histogram(steps, 'serverStaleness'),
+		adapterStalenessMax: Math.max(0, ...rounds.map(row => numberOf(row, 'adapterStalenessMax'))),
+	};
+}
+
+const evaluationOf = (row: MetricsRow) => ({
+	adapterVersion: numberOf(row, 'adapterVersion'),
+	loss: numberOf(row, 'loss'),
+	perplexity: numberOf(row, 'perplexity'),
+});
+
+const clientSummary = (rows: readonly MetricsRow[]): ClientSummary => ({
+	steps: rows.length,
+	tokens: sum(rows, 'tokens'),
+	bytesUp: sum(rows, 'bytesUp'),
+	bytesDown: sum(rows, 'bytesDown'),
+	lossFirst: numberOf(rows.at(0)!, 'loss'),
+	lossLast: numberOf(rows.at(-1)!, 'loss'),
+});
+
+function meanLoss(
+	byClient: Map<string, MetricsRow[]>,
+	pick: (rows: readonly MetricsRow[]) => MetricsRow | undefined,
+): number | null {
+	const losses = [...byClient.values()].map(rows => numberOf(pick(rows)!, 'loss'));
+	return losses.length > 0 ? losses.reduce((total, loss) => total + loss, 0) / losses.length : null;
+}
+
+function histogram(rows: readonly MetricsRow[], field: string): Record<string, number> {
+	const counts: Record<string, number> = {};
+	for (const row of rows) counts[String(row[field])] = (counts[String(row[field])] ?? 0) + 1;
+	return counts;
+}
+
+function groupBy(rows: readonly MetricsRow[], keyOf: (row: MetricsRow) => string): Map<string, MetricsRow[]> {
+	const groups = new Map<string, MetricsRow[]>();
+	for (const row of rows) {
+		const own = groups.get(keyOf(row));
+		if (own) own.push(row);
+		else groups.set(keyOf(row), [row]);
+	}
+	return groups;
+}
