@@ -16,9 +16,12 @@ const pollEveryMs = 100;
 export async function withLock<T>(folder: string, work: () => Promise<T>, onWait: (owner: string) => void): Promise<T> {
 	await mkdir(folder, {recursive: true});
 	const lock = path.join(folder, 'setup.lock');
-	for (let hasWaited = false; !(await tryTake(lock)); hasWaited = true) {
+	let hasWaited = false;
+	while (!(await tryTake(lock))) {
+		if (await removeIfDead(lock)) continue;
 		if (!hasWaited) onWait(await describeOwner(lock));
-		if (!(await removeIfDead(lock))) await sleep(pollEveryMs);
+		hasWaited = true;
+		await sleep(pollEveryMs);
 	}
 	const touching = setInterval(() => void touch(lock), touchEveryMs).unref();
 	try {

@@ -55,7 +55,14 @@ test('who waits is told the owner', async t => {
 	t.deepEqual(owners, [`process ${process.pid} on ${hostname()}`]);
 });
 
-test('the lock of a process that died is taken over, by one of many', async t => {
+test('the lock of a process that died is taken over at once', async t => {
+	const folder = temporaryFolder(t);
+	const {pid} = spawnSync('true');
+	writeFileSync(path.join(folder, 'setup.lock'), JSON.stringify({pid, host: hostname()}));
+	t.is(await withLock(folder, async () => 'mine', nobodyWaits), 'mine');
+});
+
+test('the lock of a process that died is taken over by one of many', async t => {
 	const folder = temporaryFolder(t);
 	const {pid} = spawnSync('true');
 	writeFileSync(path.join(folder, 'setup.lock'), JSON.stringify({pid, host: hostname()}));
