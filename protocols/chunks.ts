@@ -29,7 +29,7 @@ export const defaultReassemblyLimits: ReassemblyLimits = {
 export interface Reassembler {
 	/** Takes a frame; gives it back when it is no chunk, the whole frame with its last chunk, a problem, or nothing yet. */
 	accept(frame: Frame, nowMs: number): {readonly frame?: Frame; readonly problem?: FrameProblem};
-	/** Gives up frames whose time is over and says which. */
+	/** Gives up frames whose time is over and says which; the owner calls it with every frame or on a timer. */
 	expire(nowMs: number): readonly FrameProblem[];
 	/** Bytes held for unfinished frames, as declared. */
 	readonly bytes: number;
@@ -135,7 +135,6 @@ class BoundedReassembler implements Reassembler {
 
 	/** Reserves what the first chunk declares; the memory itself is only touched as chunks arrive. */
 	private begin(key: string, frame: Frame, chunk: Chunk, nowMs: number): Assembly | FrameProblem {
-		this.expire(nowMs);
 		const {frameBytesMax, senderBytesMax, bytesMax} = this.limits;
 		const sender = frame.subject.split('.').slice(0, 5).join('.');
 		const ofSender = this.bytesOfSender.get(sender) ?? 0;

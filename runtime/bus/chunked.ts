@@ -3,9 +3,9 @@ A bus on which frames may be longer than the broker allows: they are cut on the 
 It knows no broker; the limit is asked for at every frame, since a reconnect may change it.
 */
 import {createReassembler, defaultReassemblyLimits, type ReassemblyLimits, splitFrame} from '../../protocols/chunks.ts';
-import {problemText} from '../../protocols/envelope.ts';
+import {type FrameProblem, problemText} from '../../protocols/envelope.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
-import type {Bus} from '../../protocols/ports.ts';
+import type {Bus, Frame} from '../../protocols/ports.ts';
 import {type BusProblem, deliverSafely, frameTooLarge, reportTo} from './problems.ts';
 
 /** Options of a chunked bus. */
@@ -20,6 +20,8 @@ export type ChunkedOptions = Partial<ReassemblyLimits> & {
 export function chunked(bus: Bus, options: ChunkedOptions = {}): Bus {
 	const {onProblem = reportTo('the bus'), now = () => performance.now(), ...given} = options;
 	const limits = {...defaultReassemblyLimits, ...given};
+	const report = (problem: FrameProblem, {subject}: Frame) =>
+		onProblem(new CutlayerError('frame-invalid', `${problemText(problem)} (at ${subject})`));
 	return {
 		maxPayloadBytes: limits.frameBytesMax,
 		publish(frame) {
@@ -31,8 +33,9 @@ export function chunked(bus: Bus, options: ChunkedOptions = {}): Bus {
 			// One reassembler a subscription: overlapping patterns each get every chunk.
 			const reassembler = createReassembler(limits);
 			return bus.subscribe(pattern, part => {
+				for (const problem of reassembler.expire(now())) report(problem, part);
 				const {frame, problem} = reassembler.accept(part, now());
-				if (problem) onProblem(new CutlayerError('frame-invalid', `${problemText(problem)} (${part.subject})`));
+				if (problem) report(problem, part);
 				if (frame) deliverSafely(pattern, deliver, frame, onProblem);
 			});
 		},
