@@ -48,7 +48,7 @@ export async function downloadWheel(wheel: Wheel, folder: string, onProgress: On
 	const watching = setInterval(() => {
 		if (bytesTotal === undefined) return;
 		const total = bytesTotal;
-		void bytesIn(folder).then(bytesDone => onProgress({what, bytesDone, bytesTotal: total}));
+		void bytesIn(folder).then(bytes => onProgress({what, bytesDone: Math.min(bytes, total), bytesTotal: total}));
 	}, watchEveryMs);
 	try {
 		const result = await runCommand(python, pipArguments(wheel, folder), {
