@@ -4,6 +4,7 @@ Uses no operation that the wasm backend lacks (UnsortedSegmentSum, Einsum, LogSo
 */
 import type * as Tf from '@tensorflow/tfjs';
 import type {DeviceTensor, Kernels} from './kernels.ts';
+import {scopesOf} from './scope.ts';
 
 /** Kernels on whatever backend the given TensorFlow.js has active. */
 export function portableKernels(tf: typeof Tf): Kernels {
@@ -11,8 +12,7 @@ export function portableKernels(tf: typeof Tf): Kernels {
 		upload: (values, shape) => tf.tensor(values, [...shape], 'float32'),
 		uploadIndex: values => tf.tensor1d(values, 'int32'),
 		download: x => (x.dataSync() as Float32Array).slice(),
-		scope: compute => tf.tidy(compute as () => Tf.TensorContainer) as never,
-		dispose: tree => tf.dispose(tree as Tf.TensorContainer),
+		...scopesOf(tf),
 		liveTensors: () => tf.memory().numTensors,
 
 		matMul: (a, b, transposeA = false, transposeB = false) => tf.matMul(a, b, transposeA, transposeB),
