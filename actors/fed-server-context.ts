@@ -22,8 +22,8 @@ export type FedServerInput = {
 	readonly aggregation: Aggregation;
 	/** A member is gone when it was silent for so long, ms; 0 = never. */
 	readonly leaseMs: number;
-	/** True when every aggregation is followed by a checkpoint of the run. */
-	readonly isCheckpointed: boolean;
+	/** Every so many rounds the run is checkpointed; 0 = never. */
+	readonly checkpointEveryRounds: number;
 };
 
 export type Member = {readonly incarnation: number; readonly samples: number; readonly silentChecks: number};

@@ -51,7 +51,8 @@ const machineSetup = setup({
 		isTrained: ({context}) => context.stepsDone >= context.stepsTotal,
 		isClosed: ({context}) => closingOf(context) === 'close',
 		isVoid: ({context}) => closingOf(context) === 'void',
-		isCheckpointed: ({context}) => context.isCheckpointed,
+		isCheckpointed: ({context: {round, checkpointEveryRounds}}) =>
+			checkpointEveryRounds > 0 && (round + 1) % checkpointEveryRounds === 0,
 		hasLease: ({context}) => context.leaseMs > 0,
 		hasDeadline: ({context}) => context.closing.kind !== 'all',
 		isEmptyAggregate: ({context}) => aggregationOf(context).members.length === 0,

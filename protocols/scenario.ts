@@ -3,7 +3,8 @@ What a run is: one plain checked object. The schema holds every default; nothing
 */
 import Type, {type Static, type TSchema} from 'typebox';
 
-const literals = <T extends string>(...values: readonly T[]) => Type.Union(values.map(value => Type.Literal(value)));
+const literals = <T extends string>(...values: readonly T[]) =>
+	Type.Unsafe<T>(Type.Union(values.map(value => Type.Literal(value))));
 const section = <P extends Record<string, TSchema>>(
 	properties: P,
 	options: {description?: string; default?: unknown} = {},
@@ -85,7 +86,7 @@ const lora = section({
 	targets: Type.Array(projection, {minItems: 1, uniqueItems: true, default: ['q', 'v']}),
 	dropout: Type.Number({minimum: 0, maximum: 0.9, default: 0.1, description: 'on the input of A, in training only'}),
 	isRankStabilised: flag(false, 'scaling alpha / sqrt(rank)'),
-	initial: Type.Optional(Type.String({minLength: 1, description: 'a PEFT folder or safetensors file to start from'})),
+	initial: Type.Optional(Type.String({minLength: 1, description: 'a PEFT folder to start from'})),
 });
 
 const wireFormat = Type.Union([Type.Literal('f32'), Type.Literal('bf16'), Type.Literal('f16'), Type.Literal('i8')], {

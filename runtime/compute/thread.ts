@@ -38,11 +38,12 @@ export class ThreadCompute implements Compute {
 	static open(options: ThreadOptions): Promise<{compute: ThreadCompute; opened: Opened}> {
 		const thread = new Worker(new URL('thread-entry.mjs', import.meta.url), {workerData: options});
 		return new Promise((resolve, reject) => {
-			thread.once('error', reject);
+			const onError = (error: Error) => reject(error);
+			thread.once('error', onError);
 			thread.once('message', (first: Opened | ThreadReply) => {
-				if ('error' in first) return reject(errorOf(first));
-				thread.removeAllListeners();
-				resolve({compute: new ThreadCompute(thread), opened: first as Opened});
+				thread.off('error', onError);
+				if ('error' in first) reject(errorOf(first));
+				else resolve({compute: new ThreadCompute(thread), opened: first as Opened});
 			});
 		});
 	}
@@ -53,7 +54,6 @@ export class ThreadCompute implements Compute {
 
 	async close(): Promise<void> {
 		await this.#post('close');
-		this.#thread.removeAllListeners();
 		await this.#thread.terminate();
 	}
 

@@ -10,12 +10,13 @@ import type {Scenario} from '../../protocols/scenario.ts';
 import {type NamedTensors, tensorOf} from '../../protocols/tensor.ts';
 import {prefixed} from '../compute/names.ts';
 import type {ActorSpec} from '../compute/spec.ts';
-import type {Batch} from '../data/batches.ts';
+import type {PackedBatch} from '../data/batches.ts';
 import {ActorHost, type ActorOptions, type HostObserver, type HostPorts, type SavedActor} from '../host/actor-host.ts';
+import {blocksOf, fromNamedTensors, toNamedTensors} from '../model/lora.ts';
 import * as plan from './plan.ts';
 
 /** A client's rows as its passes see them. */
-export type ClientData = {readonly samples: number; readonly batchAt: (index: number) => Batch};
+export type ClientData = {readonly samples: number; readonly batchAt: (index: number) => PackedBatch};
 
 export type ActorContext = {
 	readonly run: string;
@@ -35,7 +36,12 @@ type Role = Pick<ActorOptions, 'kind' | 'id' | 'machine' | 'input' | 'passes'> &
 
 async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Promise<ActorHost> {
 	const {run, ports, observer, incarnation = 0, initial = {}, saved} = context;
-	await ports.compute.run({actor: role.id, pass: 'open', input: spec, tensors: prefixed('initial', initial)});
+	await ports.compute.run({
+		actor: role.id,
+		pass: 'open',
+		input: spec,
+		tensors: prefixed('initial', own(initial, spec)),
+	});
 	if (saved)
 		await ports.compute.run({
 			actor: role.id,
@@ -53,7 +59,11 @@ async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Pr
 	});
 }
 
-const batchTensors = ({ids, targetPositions, labels}: Batch): NamedTensors => ({
+/** The matrices of an adapter that belong to an actor's blocks. */
+const own = (adapter: NamedTensors, spec: ActorSpec): NamedTensors =>
+	'part' in spec ? toNamedTensors(blocksOf(fromNamedTensors(adapter), spec.part)) : {};
+
+const batchTensors = ({ids, targetPositions, labels}: PackedBatch): NamedTensors => ({
 	ids: tensorOf(ids, [ids.length]),
 	targetPositions: tensorOf(targetPositions, [targetPositions.length]),
 	labels: tensorOf(labels, [labels.length]),
@@ -103,7 +113,7 @@ export function openFedServer(context: ActorContext, checkpoint: () => Promise<v
 }
 
 /** An evaluator over fixed batches. */
-export function openEvaluator(context: ActorContext, batches: readonly Batch[]): Promise<ActorHost> {
+export function openEvaluator(context: ActorContext, batches: readonly PackedBatch[]): Promise<ActorHost> {
 	const {scenario, model} = context;
 	const rows = Object.assign(
 		{},

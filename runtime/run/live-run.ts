@@ -7,7 +7,7 @@ import {CutlayerError} from '../../protocols/errors.ts';
 import type {Bus, Compute} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
-import type {Batch} from '../data/batches.ts';
+import type {PackedBatch} from '../data/batches.ts';
 import {type ActorHost, droppedText, type HostObserver} from '../host/actor-host.ts';
 import {WallClock} from '../live/clock.ts';
 import {
@@ -32,8 +32,9 @@ export type World = {
 	/** A connection of its own for each actor. */
 	readonly connect: (name: string) => Promise<Bus>;
 	readonly clients: Readonly<Record<string, ClientData>>;
-	readonly validation: readonly Batch[];
-	readonly rowsCut: number;
+	readonly validation: readonly PackedBatch[];
+	/** Rows seen so far that were longer than `data.tokensMax`. */
+	readonly rowsCut: () => number;
 	/** A first adapter in place of the keyed one. */
 	readonly initial?: NamedTensors | undefined;
 };
@@ -78,10 +79,10 @@ export class LiveRun {
 			if (checkpoint) await this.#takeUp(checkpoint);
 			this.#recorder = await this.#record();
 			await this.#openHosts(checkpoint);
+			for (const host of this.#hosts) await host.start();
 			const ended = new Promise<void>(resolve => {
 				this.#end = resolve;
 			});
-			for (const host of this.#hosts) await host.start();
 			this.#watch();
 			await ended;
 			return await this.#conclude();
@@ -192,7 +193,7 @@ export class LiveRun {
 			status,
 			reason,
 			dropped: this.#dropped,
-			rowsCut: this.#world.rowsCut,
+			rowsCut: this.#world.rowsCut(),
 			seconds,
 		} as const;
 		return {summary: summarise(this.#rows, facts), adapters};
@@ -205,7 +206,9 @@ export class LiveRun {
 		return {client: await read('fed'), server: this.#options.scenario.mainServer ? await read('main') : {}};
 	}
 
+	/** A restored fed server asks again for the checkpoint it was restored from: nothing is there to be written. */
 	async #checkpointBetweenRounds(): Promise<void> {
+		if (!this.#end) return;
 		try {
 			await this.#checkpoint();
 		} catch (error) {
@@ -217,6 +220,9 @@ export class LiveRun {
 	async #checkpoint(): Promise<void> {
 		const {compute} = this.#world;
 		const hosts = this.#hosts.map(host => [host.id, host.save()] as const);
+		// Reports that are on their way belong to it: publishers first, then the recorder, whose connection is the first.
+		await Promise.all(this.#buses.slice(1).map(bus => bus.flush()));
+		await this.#buses[0]?.flush();
 		const metricsRows = this.#rows.length;
 		const saved: [string, RunCheckpoint['actors'][string]][] = [];
 		for (const [id, host] of hosts) {

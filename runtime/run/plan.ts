@@ -162,7 +162,7 @@ export const fedServerInput = (scenario: Scenario, agreement: Agreement, incarna
 	closing: scenario.closing,
 	aggregation: scenario.aggregation,
 	leaseMs: scenario.timing.leaseMs,
-	isCheckpointed: scenario.checkpoint.everyRounds > 0,
+	checkpointEveryRounds: scenario.checkpoint.everyRounds,
 });
 
 export const evaluatorInput = (scenario: Scenario): EvaluatorInput => ({

@@ -1,0 +1,30 @@
+/**
+`cutlayer start`: the quick start. Sets up what is missing, then runs `scenarios/quickstart.ts`.
+*/
+import type {Command} from 'commander';
+import {openProgress} from '../../setup/progress.ts';
+import {ensureSetup} from '../../setup/setup.ts';
+import {type RunFlags, runScenario} from './run.ts';
+
+export function registerStart(program: Command): void {
+	program
+		.command('start')
+		.description('set up what is missing, then run the quickstart scenario')
+		.option('--out <folder>', 'where the run goes')
+		.option('--quiet', 'print no progress', false)
+		.action(start);
+}
+
+async function start(flags: {out?: string; quiet: boolean}): Promise<void> {
+	const progress = await openProgress(flags.quiet);
+	const items = await ensureSetup({onProgress: progress.onProgress}).finally(progress.close);
+	for (const {part, state, text} of items) {
+		if (!flags.quiet || state === 'missing') process.stderr.write(`${part.padEnd(8)} ${state.padEnd(8)} ${text}\n`);
+	}
+	if (items.some(item => item.state === 'missing' && item.isRequired)) {
+		process.exitCode = 1;
+		return;
+	}
+	const run: RunFlags = {set: [], bus: 'nats', quiet: flags.quiet, json: false, ...(flags.out && {out: flags.out})};
+	await runScenario('quickstart', run);
+}
