@@ -1,19 +1,19 @@
 /**
-A NATS server of our own: found, started on a loopback port with a store of its own, and gone with the process that started it.
+A NATS server of our own: started on a loopback port with a store of its own, and gone with the process that started it.
 
 It runs in a session of its own, so that Ctrl-C reaches us and not it. A small shell waits for the end of our pipe and then
 ends the server and removes its folder: this works even when we are killed. (POSIX only; elsewhere a killed parent leaves it.)
 */
 import {type ChildProcess, spawn} from 'node:child_process';
-import {accessSync, constants, mkdtempSync, rmSync, writeFileSync} from 'node:fs';
-import {homedir, tmpdir} from 'node:os';
-import {delimiter, join} from 'node:path';
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
 import {createInterface} from 'node:readline';
 import {CutlayerError} from '../../protocols/errors.ts';
 
 /** How to start a server. */
 export type BrokerOptions = {
-	/** The `nats-server` to run; see `findBroker`. */
+	/** The `nats-server` to run; see `findBroker` of setup. */
 	readonly binary: string;
 	/** Where JetStream keeps its streams; default a folder that goes with the server. */
 	readonly storeDir?: string;
@@ -36,41 +36,6 @@ export interface Broker {
 	readonly storeDir: string;
 	/** Ends the server and removes what it left, but not a store folder that was given. */
 	stop(): Promise<void>;
-}
-
-/** A server binary and where it was found. */
-export type FoundBroker = {readonly binary: string; readonly source: 'NATS_SERVER_BIN' | 'PATH' | 'cache'};
-
-/** Looks for `nats-server`: NATS_SERVER_BIN, PATH, then the cache folder. Throws `broker-unreachable` when NATS_SERVER_BIN names none. */
-export function findBroker(environment: NodeJS.ProcessEnv = process.env): FoundBroker | undefined {
-	const named = environment.NATS_SERVER_BIN;
-	if (named) {
-		if (isExecutable(named)) return {binary: named, source: 'NATS_SERVER_BIN'};
-		throw new CutlayerError(
-			'broker-unreachable',
-			`Expected NATS_SERVER_BIN to name a program, found ${named}; correct or unset it`,
-		);
-	}
-	for (const folder of (environment.PATH ?? '').split(delimiter)) {
-		const binary = join(folder, 'nats-server');
-		if (folder !== '' && isExecutable(binary)) return {binary, source: 'PATH'};
-	}
-	const binary = join(cacheDir(environment), 'bin', 'nats-server');
-	return isExecutable(binary) ? {binary, source: 'cache'} : undefined;
-}
-
-function cacheDir(environment: NodeJS.ProcessEnv): string {
-	const own = environment.CUTLAYER_CACHE;
-	return own || join(environment.XDG_CACHE_HOME || join(homedir(), '.cache'), 'cutlayer');
-}
-
-function isExecutable(path: string): boolean {
-	try {
-		accessSync(path, constants.X_OK);
-		return true;
-	} catch {
-		return false;
-	}
 }
 
 /** Starts a server on the loopback interface and waits until it takes connections. Throws `broker-unreachable` with its last words. */

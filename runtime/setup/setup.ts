@@ -4,8 +4,9 @@ process at a time, and touches no network when nothing is.
 */
 import {CutlayerError} from '../../protocols/errors.ts';
 import {buildBinding, builtBinding} from './binding.ts';
-import {ensureBroker, findBroker} from './broker.ts';
+import {ensureBroker} from './broker.ts';
 import {cacheFolder, clearStaging} from './cache.ts';
+import {findBroker} from './find-broker.ts';
 import {withLock} from './lock.ts';
 import {defaultModel, ensureModel, resolveModel} from './model.ts';
 import {cachedLibrary, ensureNative} from './native.ts';
@@ -72,7 +73,7 @@ function stepsFor({backend = 'auto', cuda = false, broker = true, model = defaul
 			isRequired: false,
 			find: () => {
 				const found = findBroker();
-				return found && {text: `nats-server from ${found.from}`, path: found.path};
+				return found && {text: `nats-server from ${found.source}`, path: found.binary};
 			},
 			get: ensureBroker,
 			otherwise: 'runs use the memory bus until then',

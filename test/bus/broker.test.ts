@@ -9,7 +9,8 @@ import {dirname, join} from 'node:path';
 import {createInterface} from 'node:readline';
 import {fileURLToPath} from 'node:url';
 import anyTest, {type TestFn} from 'ava';
-import {findBroker, startBroker} from '../../runtime/bus/broker.ts';
+import {startBroker} from '../../runtime/bus/broker.ts';
+import {findBroker} from '../../runtime/setup/find-broker.ts';
 
 const found = findBroker();
 const test = (found ? anyTest : anyTest.skip) as TestFn;

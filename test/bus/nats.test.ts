@@ -5,8 +5,9 @@ import anyTest, {type TestFn} from 'ava';
 import {decodeFrame, encodeFrame} from '../../protocols/codec.ts';
 import type {Bus} from '../../protocols/ports.ts';
 import {tensorOf} from '../../protocols/tensor.ts';
-import {type Broker, type BrokerOptions, findBroker, startBroker} from '../../runtime/bus/broker.ts';
+import {type Broker, type BrokerOptions, startBroker} from '../../runtime/bus/broker.ts';
 import {connectNats, type NatsBus, type NatsOptions} from '../../runtime/bus/nats.ts';
+import {findBroker} from '../../runtime/setup/find-broker.ts';
 import {collector, frame, numberOf, testBus} from '../contracts/bus.ts';
 
 const found = findBroker();

@@ -3,7 +3,7 @@ import {hostname} from 'node:os';
 import path from 'node:path';
 import test from 'ava';
 import {proveBinding} from '../../runtime/setup/binding.ts';
-import {brokerVersion, findBroker} from '../../runtime/setup/broker.ts';
+import {brokerVersion, findBroker} from '../../runtime/setup/find-broker.ts';
 import {inspectMachine} from '../../runtime/setup/inspect.ts';
 import {defaultModel, resolveModel} from '../../runtime/setup/model.ts';
 import {verifyPackagedModel} from '../../runtime/setup/packaged-model.ts';
@@ -39,7 +39,7 @@ test.serial('what setup made ready on this machine computes, answers and is byte
 	if (backend.bindingPath) t.regex(await proveBinding(backend.bindingPath, backend.environment), /^2\./);
 	else t.regex(backend.reason, /cutlayer setup/);
 	const broker = findBroker();
-	t.regex((broker && (await brokerVersion(broker.path))) ?? 'none: run `cutlayer setup`', /^v2\./);
+	t.regex((broker && (await brokerVersion(broker.binary))) ?? 'none: run `cutlayer setup`', /^v2\./);
 	const model = resolveModel(defaultModel);
 	t.truthy(model, 'run `cutlayer setup`');
 	await t.notThrowsAsync(verifyPackagedModel(model!.path));

