@@ -1,6 +1,7 @@
 /**
 Whether a tensor holds NaN or infinity, found from the exponent bits alone. It converts nothing.
 */
+import {makeCarryScan} from './finite-simd.ts';
 import type {Tensor} from './tensor.ts';
 
 /** False when any value is NaN or infinite; for `i8` the scales are looked at, for `i32` it is always true. */
@@ -20,31 +21,30 @@ export function isFiniteTensor(tensor: Tensor): boolean {
 }
 
 function isFinite32(bytes: Uint8Array): boolean {
-	return !overflows(wordsOf(bytes), 0x7f80_0000, 0x0080_0000, 0x8000_0000 | 0);
+	return (carries(bytes, 0x7f80_0000, 0x0080_0000) & 0x8000_0000) === 0;
 }
 
 /** Two values a word: an exponent of all ones plus its lowest bit reaches the sign bit and nothing beyond. */
 function isFinite16(bytes: Uint8Array, exponent: number): boolean {
 	const lowest = exponent & -exponent;
-	const mask = exponent | (exponent << 16);
-	if (overflows(wordsOf(bytes), mask, lowest | (lowest << 16), 0x8000_8000 | 0)) return false;
+	if ((carries(bytes, exponent | (exponent << 16), lowest | (lowest << 16)) & 0x8000_8000) !== 0) return false;
 	if (bytes.length % 4 === 0) return true;
 	const last = bytes[bytes.length - 2]! | (bytes[bytes.length - 1]! << 8);
 	return (last & exponent) !== exponent;
 }
 
-/** One pass without a branch a value: collects the bit that only a full exponent carries into. */
-function overflows(words: Int32Array, mask: number, lowest: number, carried: number): boolean {
-	const even = words.length & ~3;
-	let [seen, second, third, fourth] = [0, 0, 0, 0]; // apart, so that four words are in flight at a time
-	for (let at = 0; at < even; at += 4) {
-		seen |= (words[at]! & mask) + lowest;
-		second |= (words[at + 1]! & mask) + lowest;
-		third |= (words[at + 2]! & mask) + lowest;
-		fourth |= (words[at + 3]! & mask) + lowest;
-	}
-	for (let at = even; at < words.length; at++) seen |= (words[at]! & mask) + lowest;
-	return ((seen | second | third | fourth) & carried) !== 0;
+/** Where the start of the vector loop costs less than it saves, in bytes. */
+const vectorBytesMin = 2048;
+
+const carryScan = makeCarryScan();
+
+/** All bits that adding `lowest` to each masked word sets: a sign bit only where an exponent is full. */
+function carries(bytes: Uint8Array, mask: number, lowest: number): number {
+	if (carryScan && bytes.length >= vectorBytesMin) return carryScan(bytes, mask, lowest);
+	const words = wordsOf(bytes);
+	let seen = 0;
+	for (let at = 0; at < words.length; at++) seen |= (words[at]! & mask) + lowest;
+	return seen;
 }
 
 function wordsOf(bytes: Uint8Array): Int32Array {

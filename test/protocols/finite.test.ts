@@ -65,3 +65,34 @@ test('i8 is judged by its scales and i32 is always finite', t => {
 	for (const dtype of ['f32', 'bf16', 'f16', 'i8', 'i32'] satisfies Dtype[])
 		t.true(isFiniteTensor({dtype, shape: [0], bytes: new Uint8Array(0)}));
 });
+
+test('one bad value is found at every place of a long tensor, and beyond the end nothing is looked at', t => {
+	for (const length of [512, 8191, 8192, 8193, 20_001]) {
+		const values = new Float32Array(length + 40).fill(Number.NaN).fill(1.5, 20, 20 + length);
+		const tensor = (from: number): Tensor => ({
+			dtype: 'f32',
+			shape: [length],
+			bytes: new Uint8Array(values.buffer, from, 4 * length),
+		});
+		t.true(isFiniteTensor(tensor(80)));
+		t.false(isFiniteTensor(tensor(76)));
+		t.false(isFiniteTensor(tensor(84)));
+		for (let place = 20; place < 20 + length; place += length > 1000 ? 37 : 1) {
+			values[place] = Number.NEGATIVE_INFINITY;
+			if (isFiniteTensor(tensor(80))) t.fail(`${place} of ${length}`);
+			values[place] = 3.4e38;
+		}
+		t.true(isFiniteTensor(tensor(80)));
+		t.true(
+			isFiniteTensor({
+				dtype: 'bf16',
+				shape: [2 * length],
+				bytes: new Uint8Array(new Uint16Array(2 * length).fill(0x3f80).buffer),
+			}),
+		);
+		const halves = new Uint16Array(2 * length + 1).fill(0x7bff);
+		t.true(isFiniteTensor({dtype: 'f16', shape: [2 * length + 1], bytes: new Uint8Array(halves.buffer)}));
+		halves[2 * length] = 0x7c00;
+		t.false(isFiniteTensor({dtype: 'f16', shape: [2 * length + 1], bytes: new Uint8Array(halves.buffer)}));
+	}
+});
