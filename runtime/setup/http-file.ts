@@ -1,11 +1,8 @@
 /**
 One file over HTTP: described by a HEAD request, downloaded with resumption, checked by size and hash before it gets its name.
 */
-import {createWriteStream} from 'node:fs';
-import {mkdir, rename, rm, stat} from 'node:fs/promises';
+import {mkdir, open, rename, rm, stat} from 'node:fs/promises';
 import path from 'node:path';
-import {Readable} from 'node:stream';
-import {pipeline} from 'node:stream/promises';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {gitBlobIdOf, sha256Of} from './hash.ts';
 import type {OnProgress} from './progress.ts';
@@ -79,13 +76,18 @@ async function fetchRest(file: RemoteFile, part: string, onBytes: (done: number)
 	const answer = await fetch(file.url, {headers: {...headers(true), ...(done > 0 ? {range: `bytes=${done}-`} : {})}});
 	if (!answer.ok || !answer.body) throw refused(file.url, answer.status);
 	if (answer.status !== 206) done = 0;
-	const out = createWriteStream(part, {flags: done > 0 ? 'a' : 'w'});
-	const counted = Readable.fromWeb(answer.body).on('data', (piece: Uint8Array) => {
-		done += piece.byteLength;
-		onBytes(done);
-		if (done > file.sizeBytes) counted.destroy(new Error('more bytes came than the file has'));
-	});
-	await pipeline(counted, out);
+	const out = await open(part, done > 0 ? 'a' : 'w');
+	try {
+		// Each piece is on disk before the next is asked for, so that a break loses nothing that was reported.
+		for await (const piece of answer.body) {
+			done += piece.byteLength;
+			if (done > file.sizeBytes) throw new Error('more bytes came than the file has');
+			await out.writeFile(piece);
+			onBytes(done);
+		}
+	} finally {
+		await out.close();
+	}
 	if (done < file.sizeBytes) throw new Error(`the connection ended after ${done} of ${file.sizeBytes} bytes`);
 }
 

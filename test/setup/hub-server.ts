@@ -10,22 +10,22 @@ export type HubFile = {
 	readonly content: Buffer;
 	/** Told instead of the right hash. */
 	readonly sha256?: string;
-	/** The connection breaks after so many bytes, the first time. */
-	readonly breaksAfterBytes?: number;
+	/** So many bytes are sent the first time, then nothing until `breakOff`. */
+	readonly holdsAfterBytes?: number;
 	/** Not behind a redirect, with git's id of the blob as etag. */
 	readonly isSmall?: boolean;
 };
 
 export type Request = {readonly method: string; readonly path: string; readonly range: string | undefined};
 
-export type Hub = {readonly url: string; readonly requests: Request[]};
+export type Hub = {readonly url: string; readonly requests: Request[]; readonly breakOff: () => void};
 
 export const commit = 'c0ffee';
 
 /** Serves the files of one model, by name; everything else is 404, and `gated/model` is 401. */
 export async function serveHub(t: ExecutionContext, model: string, files: Record<string, HubFile>): Promise<Hub> {
 	const requests: Request[] = [];
-	const broken = new Set<string>();
+	const held: ServerResponse[] = [];
 	const server = createServer((request, response) => {
 		const [path = '', range] = [request.url, request.headers.range];
 		requests.push({method: request.method ?? '', path, range});
@@ -36,14 +36,20 @@ export async function serveHub(t: ExecutionContext, model: string, files: Record
 			return void response.writeHead(404).end();
 		}
 		if (place !== 'storage' && !file.isSmall) return redirect(response, name, file);
-		send(request, response, file, () => !broken.has(name) && broken.add(name));
+		const isHeld = file.holdsAfterBytes !== undefined && request.method === 'GET' && held.length === 0;
+		if (isHeld) held.push(response);
+		send(request, response, file, isHeld);
 	});
 	await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
 	t.teardown(() => {
 		server.closeAllConnections();
 		server.close();
 	});
-	return {url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests};
+	return {
+		url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+		requests,
+		breakOff: () => held[0]?.destroy(),
+	};
 }
 
 function redirect(response: ServerResponse, name: string, file: HubFile): void {
@@ -57,13 +63,13 @@ function redirect(response: ServerResponse, name: string, file: HubFile): void {
 	response.end();
 }
 
-function send(request: IncomingMessage, response: ServerResponse, file: HubFile, mayBreak: () => unknown): void {
+function send(request: IncomingMessage, response: ServerResponse, file: HubFile, isHeld: boolean): void {
 	const {content} = file;
 	const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
 	const blobId = createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex');
 	const etag = file.isSmall ? `"${blobId}"` : '"storage"';
 	response.writeHead(start > 0 ? 206 : 200, {etag, 'content-length': content.length - start, 'x-repo-commit': commit});
 	if (request.method === 'HEAD') return void response.end();
-	if (file.breaksAfterBytes === undefined || !mayBreak()) return void response.end(content.subarray(start));
-	response.write(content.subarray(start, start + file.breaksAfterBytes), () => response.destroy());
+	if (isHeld) response.write(content.subarray(start, start + (file.holdsAfterBytes ?? 0)));
+	else response.end(content.subarray(start));
 }
