@@ -163,7 +163,10 @@ test('a planted import of each forbidden kind is found at its line', async t => 
 		}
 		const found = await importBreaches(folder);
 		// There is no node_modules: that the packages do not resolve is not planted.
-		t.deepEqual(found.filter(line => !/importing [^.]\S* is banned, use a module that exists/.test(line)).sort(), plantedBreaches);
+		t.deepEqual(
+			found.filter(line => !/importing [^.]\S* is banned, use a module that exists/.test(line)).sort(),
+			plantedBreaches,
+		);
 	} finally {
 		await rm(folder, {recursive: true, force: true});
 	}
