@@ -3,8 +3,7 @@ Turns a restaurant into a description: an opening with name, type and some of it
 Every slot of the meaning is told exactly once.
 */
 import type {RandomStream} from '../random.ts';
-import {areas, families, nearness, prices, ratings, type Telling} from './restaurant-words.ts';
-import type {Restaurant} from './restaurants.ts';
+import {areas, families, nearness, prices, type Restaurant, ratings, type Telling} from './restaurant-words.ts';
 
 /** A description of one to four sentences. */
 export function describe(restaurant: Restaurant, random: RandomStream): string {

@@ -2,6 +2,18 @@
 The words of the restaurant grammar. A phrase that follows a subject begins with a verb; a clause stands alone.
 */
 
+/** The slots of a meaning in the order in which they are written; all but the name may be missing. */
+export type Restaurant = {
+	readonly name: string;
+	readonly eatType?: string;
+	readonly food?: string;
+	readonly priceRange?: string;
+	readonly 'customer rating'?: string;
+	readonly area?: string;
+	readonly familyFriendly?: string;
+	readonly near?: string;
+};
+
 export const names = [
 	'The Copper Ladle',
 	'Saffron Yard',

@@ -4,20 +4,8 @@ values and sentences are our own; only the form of a meaning, `name[...], food[.
 */
 import {type RandomStream, randomStream} from '../random.ts';
 import {describe} from './restaurant-sentences.ts';
-import {areas, foods, landmarks, names, prices, ratings, types} from './restaurant-words.ts';
+import {areas, foods, landmarks, names, prices, type Restaurant, ratings, types} from './restaurant-words.ts';
 import type {Row} from './row.ts';
-
-/** The slots of a meaning in the order in which they are written; all but the name may be missing. */
-export type Restaurant = {
-	readonly name: string;
-	readonly eatType?: string;
-	readonly food?: string;
-	readonly priceRange?: string;
-	readonly 'customer rating'?: string;
-	readonly area?: string;
-	readonly familyFriendly?: string;
-	readonly near?: string;
-};
 
 export type RestaurantOptions = {
 	/** Different meanings; default 1,200. */

@@ -1,18 +1,14 @@
 /**
-Batches of the E2E corpus for the comparisons that were recorded with it. The corpus is not part of the project:
-its folder is named by CUTLAYER_E2E, else `shared/data/e2e` beside or in the repository.
+Batches of the E2E corpus for the comparisons that were recorded with it. The corpus is not part of the project, see `shared.ts`.
 */
-import {existsSync, readFileSync} from 'node:fs';
+import {readFileSync} from 'node:fs';
 import {parse} from 'csv-parse/sync';
 import type {Tokenizer} from '../../runtime/data/tokenizer.ts';
 import type {PackedBatch} from './golden.ts';
-
-const folders = [process.env.CUTLAYER_E2E, '../../../shared/data/e2e', '../../shared/data/e2e'].map(
-	folder => folder && (folder.startsWith('/') ? folder : new URL(folder, import.meta.url).pathname),
-);
+import {sharedPath} from './shared.ts';
 
 /** The folder with `trainset.csv`, if this machine has it. */
-export const e2eFolder: string | undefined = folders.find(folder => folder && existsSync(`${folder}/trainset.csv`));
+export const e2eFolder: string | undefined = sharedPath('data/e2e');
 
 type Row = {mr: string; ref: string};
 

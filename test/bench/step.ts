@@ -11,7 +11,7 @@ import type {Backend, Kernels} from '../../runtime/tensor/backend.ts';
 import {openWeights} from '../../runtime/weights/load.ts';
 import {nativeBackend} from '../_helpers/backend.ts';
 import {randomSource} from '../_helpers/random-model.ts';
-import {smollm2Path} from '../_helpers/smollm2.ts';
+import {smollm2Path} from '../_helpers/shared.ts';
 import type {Row} from './rows.ts';
 
 const ratioBar = 1.25;

@@ -1,4 +1,4 @@
-import {existsSync, readFileSync} from 'node:fs';
+import {readFileSync} from 'node:fs';
 import test from 'ava';
 import fc from 'fast-check';
 import {batchesOf, packBatch} from '../../runtime/data/batches.ts';
@@ -7,7 +7,8 @@ import {cutExample, type Example, encodeRow, tokeniseRows} from '../../runtime/d
 import type {Row} from '../../runtime/data/row.ts';
 import {openTokenizer} from '../../runtime/data/tokenizer.ts';
 import {randomStream} from '../../runtime/random.ts';
-import {smollm2Path} from '../weights/smollm2.ts';
+import {testWith} from '../_helpers/optional.ts';
+import {sharedFolder, smollm2Path} from '../_helpers/shared.ts';
 
 /** One id a character, for tests without a vocabulary. */
 const characters = {encode: (text: string) => [...text].map(character => character.codePointAt(0)!), eosId: 0};
@@ -189,18 +190,17 @@ test('a shard of one row gives that row for ever; an empty one has no batches an
 	t.throws(() => none.batchAt(0), {message: /client-3 has no examples/});
 });
 
-const shared = '/work/shared';
-const testWithE2e = smollm2Path && existsSync(`${shared}/data/e2e`) ? test : test.skip;
+const testWithE2e = testWith(smollm2Path, sharedFolder);
 
 testWithE2e('E2E rows become the ids and prompt lengths of the reference', async t => {
 	const tokenizer = await openTokenizer(smollm2Path!);
-	const reference = JSON.parse(readFileSync(`${shared}/golden/smollm2/e2e_ids.json`, 'utf8'));
+	const reference = JSON.parse(readFileSync(`${sharedFolder}/golden/smollm2/e2e_ids.json`, 'utf8'));
 	for (const [file, key] of [
 		['devset.csv', 'dev_first64'],
 		['trainset.csv', 'train_first160'],
 	] as const) {
 		const expected = reference[key] as {ids: number[]; prompt_len: number}[];
-		const rows = await readCsv(`${shared}/data/e2e/${file}`, {rowsMax: expected.length});
+		const rows = await readCsv(`${sharedFolder}/data/e2e/${file}`, {rowsMax: expected.length});
 		for (const [index, {ids, prompt_len: promptLength}] of expected.entries()) {
 			t.deepEqual(encodeRow(rows[index]!, tokenizer), {ids: Int32Array.from(ids), promptLength});
 		}

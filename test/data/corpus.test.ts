@@ -1,4 +1,3 @@
-import {existsSync} from 'node:fs';
 import {writeFile} from 'node:fs/promises';
 import {join} from 'node:path';
 import test from 'ava';
@@ -6,11 +5,13 @@ import {CutlayerError} from '../../protocols/errors.ts';
 import {readCsv, readJsonLines, readPlainText} from '../../runtime/data/corpus.ts';
 import {openDataset, splitValidation} from '../../runtime/data/dataset.ts';
 import {attributesOf, type Row, renderRow} from '../../runtime/data/row.ts';
+import {testWith} from '../_helpers/optional.ts';
+import {sharedPath} from '../_helpers/shared.ts';
 import {temporaryFolder} from '../weights/folder.ts';
 
 const refusal = (message: RegExp) => ({instanceOf: CutlayerError, code: 'data-invalid', message});
-const e2e = '/work/shared/data/e2e';
-const testWithE2e = existsSync(e2e) ? test : test.skip;
+const e2e = sharedPath('data/e2e');
+const testWithE2e = testWith(e2e);
 
 testWithE2e('the official E2E files have the published numbers of rows and meanings', async t => {
 	for (const [file, count, distinct] of [
@@ -18,7 +19,7 @@ testWithE2e('the official E2E files have the published numbers of rows and meani
 		['devset.csv', 4672, 547],
 		['testset_w_refs.csv', 4693, 630],
 	] as const) {
-		const rows = await readCsv(join(e2e, file));
+		const rows = await readCsv(join(e2e!, file));
 		t.is(rows.length, count);
 		t.is(new Set(rows.map(({source}) => source)).size, distinct);
 	}

@@ -1,5 +1,5 @@
 import {createHash} from 'node:crypto';
-import {existsSync, readFileSync} from 'node:fs';
+import {readFileSync} from 'node:fs';
 import {copyFile, writeFile} from 'node:fs/promises';
 import {createRequire} from 'node:module';
 import {join} from 'node:path';
@@ -10,9 +10,10 @@ import {CutlayerError} from '../../protocols/errors.ts';
 import {byteLevelJson, unicodePreTokenizer} from '../../runtime/data/byte-level.ts';
 import {pieceEncoder} from '../../runtime/data/piece-encoder.ts';
 import {openTokenizer, type Tokenizer} from '../../runtime/data/tokenizer.ts';
+import {testWith, testWithModel} from '../_helpers/optional.ts';
+import {sharedFolder, sharedPath, smollm2Path} from '../_helpers/shared.ts';
 import {golden, temporaryFolder} from '../weights/folder.ts';
 import {writeGguf} from '../weights/gguf-writer.ts';
-import {smollm2Path, testWithModel} from '../weights/smollm2.ts';
 
 type Case = {text: string; ids: number[]; decoded: string};
 
@@ -74,8 +75,7 @@ testWithModel('SmolLM2 tokenises the awkward strings as the reference does', asy
 	t.deepEqual(mismatches(tokenizer, cases), []);
 });
 
-const shared = '/work/shared';
-const testWithE2e = smollm2Path && existsSync(`${shared}/golden/smollm2/e2e_ids.json`) ? test : test.skip;
+const testWithE2e = testWith(smollm2Path, sharedPath('golden/smollm2/e2e_ids.json'));
 
 test("the vocabulary files are GPT-2's own", t => {
 	const sha256 = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
@@ -240,7 +240,7 @@ test('what is missing or not supported is named', async t => {
 
 testWithE2e('SmolLM2 tokenises E2E rows as the reference does', async t => {
 	const tokenizer = await openTokenizer(smollm2Path!);
-	const reference = JSON.parse(readFileSync(`${shared}/golden/smollm2/e2e_ids.json`, 'utf8'));
+	const reference = JSON.parse(readFileSync(`${sharedFolder}/golden/smollm2/e2e_ids.json`, 'utf8'));
 	for (const {ids} of [...reference.dev_first64, ...reference.train_first160] as {ids: number[]}[]) {
 		t.deepEqual([...tokenizer.encode(tokenizer.decode(ids.slice(0, -1))), tokenizer.eosId], ids);
 	}

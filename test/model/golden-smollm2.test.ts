@@ -14,7 +14,8 @@ import {
 	relativeMax,
 	weightedSum,
 } from '../_helpers/golden.ts';
-import {smollm2Path, testWithModel} from '../weights/smollm2.ts';
+import {testWithModel} from '../_helpers/optional.ts';
+import {smollm2Path} from '../_helpers/shared.ts';
 
 const none: Adapter = {alpha: 1, isRankStabilised: false, tensors: {}};
 

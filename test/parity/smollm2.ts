@@ -8,7 +8,7 @@ import {openWeights} from '../../runtime/weights/load.ts';
 import {nativeBackend} from '../_helpers/backend.ts';
 import {e2eBatch, e2eFolder, e2eRows} from '../_helpers/e2e.ts';
 import {goldenAdapter, goldenJson, goldenTensors, weightedSum} from '../_helpers/golden.ts';
-import {smollm2Path} from '../_helpers/smollm2.ts';
+import {smollm2Path} from '../_helpers/shared.ts';
 import type {ParityRow} from './rows.ts';
 
 const rowsPerStep = 8;

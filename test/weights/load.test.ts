@@ -8,8 +8,9 @@ import {f32View, type NamedTensors, type Tensor, tensorOf} from '../../protocols
 import type {WeightSource} from '../../runtime/model/config.ts';
 import {openWeights} from '../../runtime/weights/load.ts';
 import {readSafetensors, writeSafetensors} from '../../runtime/weights/safetensors.ts';
+import {testWithModel} from '../_helpers/optional.ts';
+import {smollm2Path} from '../_helpers/shared.ts';
 import {golden, temporaryFolder} from './folder.ts';
-import {smollm2Path, testWithModel} from './smollm2.ts';
 
 const refusal = (code: ErrorCode, message: RegExp) => ({instanceOf: CutlayerError, code, message});
 
