@@ -1,34 +1,8 @@
 /**
-`cutlayer run`: one run from a scenario, from its first line on the screen to its folder on the disk.
+`cutlayer run`: one run from a scenario, or the list of those that come with Cutlayer.
 */
-import {randomBytes} from 'node:crypto';
-import {join, resolve} from 'node:path';
 import {type Command, InvalidArgumentError, Option} from 'commander';
-import {checkScenario} from '../../../protocols/check-scenario.ts';
-import {CutlayerError} from '../../../protocols/errors.ts';
-import type {Scenario} from '../../../protocols/scenario.ts';
-import {createRunFolder, readJson, replaceJson, runFiles} from '../../run/folder.ts';
-import {LiveRun, type RunResult} from '../../run/live-run.ts';
-import {saveAdapters} from '../../run/save-adapters.ts';
-import {type OpenWorld, openWorld} from '../../run/world.ts';
-import {openProgress} from '../../setup/progress.ts';
-import {machineFacts} from '../machine.ts';
-import {RunView} from '../run-view.ts';
-import {openScenario, shippedScenarios} from '../scenario-files.ts';
-
-export type RunFlags = {
-	readonly out?: string;
-	readonly seed?: number;
-	readonly steps?: number;
-	readonly set: readonly string[];
-	readonly bus: 'nats' | 'memory';
-	readonly nats?: string;
-	readonly backend?: 'tensorflow' | 'wasm' | 'cpu';
-	readonly resume?: string;
-	readonly json: boolean;
-	readonly quiet: boolean;
-	readonly list?: boolean;
-};
+import type {RunFlags} from '../run-flags.ts';
 
 const examples = `
 Examples:
@@ -70,107 +44,16 @@ export function registerRun(program: Command): void {
 		.addHelpText('after', examples)
 		.action(async (name: string | undefined, flags: RunFlags) => {
 			if (flags.list) return list(flags.json);
+			// What a run needs is loaded only when there is one.
+			const {runScenario} = await import('../run-scenario.ts');
 			await runScenario(name, flags);
 		});
 }
 
 async function list(json: boolean): Promise<void> {
+	const {openScenario, shippedScenarios} = await import('../scenario-files.ts');
 	const scenarios = await Promise.all((await shippedScenarios()).map(name => openScenario(name)));
 	const rows = scenarios.map(({name, description}) => ({name, description}));
 	const lines = rows.map(({name, description}) => `${name.padEnd(16)} ${description}`);
 	process.stdout.write(json ? `${JSON.stringify(rows)}\n` : `${lines.join('\n')}\n`);
-}
-
-/** Runs and reports; sets the exit code to 0 done, 1 failed, 130 interrupted. Throws what cannot start. */
-export async function runScenario(name: string | undefined, flags: RunFlags): Promise<void> {
-	const {scenario, folder, run} = flags.resume ? await resumed(flags.resume, name) : await fresh(name, flags);
-	const view = new RunView(scenario, {isQuiet: flags.quiet || flags.json});
-	const progress = await openProgress(flags.quiet || flags.json);
-	const open = await openWorld({
-		scenario,
-		bus: flags.bus,
-		natsUrl: flags.nats,
-		backend: flags.backend,
-		onNotice: text => view.notice(text),
-		onProgress: progress.onProgress,
-	}).finally(progress.close);
-	try {
-		if (!flags.resume) await createRunFolder(folder);
-		await replaceJson(join(folder, runFiles.config), {run, scenario, ...open.facts, ...machineFacts(), bus: flags.bus});
-		view.begin(open.facts, folder);
-		const result = await interruptible({scenario, run, folder, isResumed: flags.resume !== undefined}, open, view);
-		await leave(result, {scenario, folder, open, view, json: flags.json});
-	} finally {
-		view.close();
-		await open.close();
-	}
-}
-
-type Described = {readonly scenario: Scenario; readonly folder: string; readonly run: string};
-
-async function fresh(name: string | undefined, {set, seed, steps, out}: RunFlags): Promise<Described> {
-	if (!name) {
-		throw new CutlayerError(
-			'usage',
-			`Expected a scenario: a path or one of ${(await shippedScenarios()).join(', ')}; for example cutlayer run quickstart`,
-		);
-	}
-	const assignments = [...set];
-	if (seed !== undefined) assignments.push(`seed=${seed}`);
-	if (steps !== undefined) assignments.push(`training.steps=${steps}`);
-	const scenario = await openScenario(name, assignments);
-	const run = `${scenario.name.slice(0, 56)}-${randomBytes(3).toString('hex')}`;
-	return {scenario, run, folder: resolve(out ?? join('runs', run))};
-}
-
-async function resumed(folder: string, name: string | undefined): Promise<Described> {
-	if (name)
-		throw new CutlayerError('usage', 'Expected either a scenario or --resume: a resumed run goes on with its own');
-	const config = (await readJson(join(folder, runFiles.config), 'the run')) as {scenario: unknown; run: string};
-	return {
-		scenario: checkScenario(config.scenario, join(folder, runFiles.config)),
-		run: config.run,
-		folder: resolve(folder),
-	};
-}
-
-/** The first Ctrl-C ends the run at the next step boundary, the second at once. */
-async function interruptible(
-	options: {scenario: Scenario; run: string; folder: string; isResumed: boolean},
-	open: OpenWorld,
-	view: RunView,
-): Promise<RunResult> {
-	const run = new LiveRun(open.world, {...options, onRow: row => view.row(row), onNotice: text => view.notice(text)});
-	let signals = 0;
-	const onSignal = () => {
-		if (++signals > 1) process.exit(130);
-		view.notice(
-			'Interrupted: the step under way is finished, then a checkpoint is written. Ctrl-C again to stop at once.',
-		);
-		run.interrupt();
-	};
-	process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-	try {
-		return await run.run();
-	} finally {
-		process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
-	}
-}
-
-type Leaving = {
-	readonly scenario: Scenario;
-	readonly folder: string;
-	readonly open: OpenWorld;
-	readonly view: RunView;
-	readonly json: boolean;
-};
-
-async function leave({summary, adapters}: RunResult, {scenario, folder, open, view, json}: Leaving): Promise<void> {
-	if (adapters) {
-		await saveAdapters(join(folder, runFiles.adapters), adapters, {scenario, config: open.config});
-	}
-	await replaceJson(join(folder, runFiles.summary), summary);
-	view.end(summary, folder);
-	if (json) process.stdout.write(`${JSON.stringify({folder, ...summary})}\n`);
-	process.exitCode = {done: 0, failed: 1, interrupted: 130}[summary.status];
 }

@@ -4,7 +4,7 @@
 import type {Command} from 'commander';
 import {openProgress} from '../../setup/progress.ts';
 import {ensureSetup} from '../../setup/setup.ts';
-import {type RunFlags, runScenario} from './run.ts';
+import type {RunFlags} from '../run-flags.ts';
 
 export function registerStart(program: Command): void {
 	program
@@ -26,5 +26,6 @@ async function start(flags: {out?: string; quiet: boolean}): Promise<void> {
 		return;
 	}
 	const run: RunFlags = {set: [], bus: 'nats', quiet: flags.quiet, json: false, ...(flags.out && {out: flags.out})};
+	const {runScenario} = await import('../run-scenario.ts');
 	await runScenario('quickstart', run);
 }

@@ -1,0 +1,16 @@
+/**
+What a user may say of a run on the command line.
+*/
+export type RunFlags = {
+	readonly out?: string;
+	readonly seed?: number;
+	readonly steps?: number;
+	readonly set: readonly string[];
+	readonly bus: 'nats' | 'memory';
+	readonly nats?: string;
+	readonly backend?: 'tensorflow' | 'wasm' | 'cpu';
+	readonly resume?: string;
+	readonly json: boolean;
+	readonly quiet: boolean;
+	readonly list?: boolean;
+};
