@@ -55,11 +55,15 @@ function causalMask(k: Kernels, positions: number): DeviceTensor {
 	return k.upload(mask, [positions, positions]);
 }
 
-/** Queries are saved scaled by `1 / sqrt(d)`; probabilities as `[B, g, h/g T, T]`. */
+/** Heads lead, so that queries, keys and values are slices. Queries are saved scaled by `1 / sqrt(d)`; r = h / g. */
 export type AttentionSaved = {
+	/** `[g, B, r T, d]`: the queries that share a key head lie under one another. */
 	readonly queries: DeviceTensor;
+	/** `[g, B, T, d]`. */
 	readonly keys: DeviceTensor;
+	/** `[g, B, T, d]`. */
 	readonly values: DeviceTensor;
+	/** `[g, B, r T, T]`. */
 	readonly probabilities: DeviceTensor;
 };
 
@@ -71,28 +75,56 @@ export function attend(
 	qkv: DeviceTensor,
 ): {mixed: DeviceTensor; saved: AttentionSaved} {
 	const {heads, kvHeads, headDim} = config;
-	const {batch, longest} = layout;
-	const padded = layout.padding ? k.gatherRows(qkv, layout.padding.fromPacked) : qkv;
-	const square = k.reshape(padded, [batch, longest, heads + 2 * kvHeads, headDim]);
-	const [turned, values] = queriesAndKeys(k, config, layout, k.transpose(square, [0, 2, 1, 3]));
-	const [plainQueries, keys] = k.split(turned, [heads, kvHeads], 1) as [DeviceTensor, DeviceTensor]; // [B, h, T, d], [B, g, T, d]
-	const grouped = [batch, kvHeads, (heads / kvHeads) * longest, headDim];
-	const queries = k.reshape(k.scale(plainQueries, 1 / Math.sqrt(headDim)), grouped);
-	const scores = k.reshape(k.batchMatMul(queries, keys, false, true), [batch, heads, longest, longest]);
-	const probabilities = k.reshape(k.softmax(k.add(scores, layout.mask)), [batch, kvHeads, grouped[2]!, longest]);
-	const mixed = k.reshape(k.batchMatMul(probabilities, values), [batch, heads, longest, headDim]);
-	return {mixed: toRows(k, layout, mixed), saved: {queries, keys, values, probabilities}};
+	const {batch, longest, rope} = layout;
+	return k.scope(() => {
+		const padded = layout.padding ? k.gatherRows(qkv, layout.padding.fromPacked) : qkv;
+		const square = k.reshape(padded, [batch, longest, heads + 2 * kvHeads, headDim]);
+		const byHead = k.transpose(square, [2, 0, 1, 3]); // [h + 2g, B, T, d]
+		const [queriesKeys, values] = k.split(byHead, [heads + kvHeads, kvHeads], 0) as [DeviceTensor, DeviceTensor];
+		const turned = rope ? rotate(k, queriesKeys, rope) : queriesKeys;
+		const [plain, keys] = k.split(turned, [heads, kvHeads], 0) as [DeviceTensor, DeviceTensor];
+		const queries = k.scale(grouped(k, config, layout, plain), 1 / Math.sqrt(headDim));
+		const scores = k.reshape(k.batchMatMul(queries, keys, false, true), [-1, longest, longest]);
+		const probabilities = k.reshape(k.softmax(k.add(scores, layout.mask)), [kvHeads, batch, -1, longest]);
+		const mixed = toRows(k, config, layout, k.batchMatMul(probabilities, values));
+		return {mixed, saved: {queries, keys, values, probabilities}};
+	});
 }
 
-/** Splits `[B, h + 2g, T, d]` into queries with keys, turned where there are rotary positions, and values. */
-function queriesAndKeys(k: Kernels, {heads, kvHeads}: ModelConfig, {rope}: AttentionLayout, square: DeviceTensor) {
-	const [queriesKeys, values] = k.split(square, [heads + kvHeads, kvHeads], 1) as [DeviceTensor, DeviceTensor];
-	return [rope ? rotate(k, queriesKeys, rope) : queriesKeys, values] as const;
+/** `[h, B, T, d]` to `[g, B, r T, d]`. */
+function grouped(
+	k: Kernels,
+	{heads, kvHeads, headDim}: ModelConfig,
+	{batch, longest}: AttentionLayout,
+	x: DeviceTensor,
+) {
+	if (heads === kvHeads) return x;
+	const groups = k.reshape(x, [kvHeads, heads / kvHeads, batch, longest * headDim]);
+	return k.reshape(k.transpose(groups, [0, 2, 1, 3]), [kvHeads, batch, -1, headDim]);
 }
 
-/** `[B, heads, T, d]` to the packed `[N, heads d]`. */
-function toRows(k: Kernels, {batch, longest, padding}: AttentionLayout, x: DeviceTensor): DeviceTensor {
-	const rows = k.reshape(k.transpose(x, [0, 2, 1, 3]), [batch * longest, x.shape[1]! * x.shape[3]!]);
+/** `[g, B, r T, d]` to `[h, B, T, d]`. */
+function ungrouped(
+	k: Kernels,
+	{heads, kvHeads, headDim}: ModelConfig,
+	{batch, longest}: AttentionLayout,
+	x: DeviceTensor,
+) {
+	if (heads === kvHeads) return x;
+	const groups = k.reshape(x, [kvHeads, batch, heads / kvHeads, longest * headDim]);
+	return k.reshape(k.transpose(groups, [0, 2, 1, 3]), [heads, batch, longest, headDim]);
+}
+
+/** `[g, B, r T, d]` to the packed `[N, h d]`. */
+function toRows(
+	k: Kernels,
+	{heads, kvHeads, headDim}: ModelConfig,
+	layout: AttentionLayout,
+	x: DeviceTensor,
+): DeviceTensor {
+	const {batch, longest, padding} = layout;
+	const groups = k.reshape(x, [kvHeads, batch, heads / kvHeads, longest, headDim]);
+	const rows = k.reshape(k.transpose(groups, [1, 3, 0, 2, 4]), [batch * longest, heads * headDim]);
 	return padding ? k.gatherRows(rows, padding.toPacked) : rows;
 }
 
@@ -108,24 +140,30 @@ export function attendBackward(
 	dMixed: DeviceTensor,
 	needsKeys: boolean,
 ): DeviceTensor {
-	const {heads, headDim} = config;
-	const {batch, longest, padding} = layout;
-	// Padded places must be zero here: a padded query would otherwise send gradients to real keys and values.
-	const padded = padding ? k.scatterRows(dMixed, padding.toPacked, batch * longest) : dMixed;
-	const square = k.transpose(k.reshape(padded, [batch, longest, heads, headDim]), [0, 2, 1, 3]);
-	const d = k.reshape(square, queries.shape);
-	const dProbabilities = k.mul(probabilities, k.batchMatMul(d, values, false, true));
-	const dScores = k.sub(dProbabilities, k.mul(probabilities, k.sumOfRows(dProbabilities)));
-	const dQueries = k.reshape(k.scale(k.batchMatMul(dScores, keys), 1 / Math.sqrt(headDim)), [
-		batch,
-		heads,
-		longest,
-		headDim,
-	]);
-	const dKeys = needsKeys ? k.batchMatMul(dScores, queries, true, false) : k.scale(keys, 0);
-	const turned = k.concat([dQueries, dKeys], 1);
-	const dQueriesKeys = layout.rope ? rotateBackward(k, turned, layout.rope) : turned;
-	return toRows(k, layout, k.concat([dQueriesKeys, k.batchMatMul(probabilities, d, true, false)], 1));
+	const {heads, kvHeads, headDim} = config;
+	const {batch, longest, padding, rope} = layout;
+	return k.scope(() => {
+		// Padded places must be zero here: a padded query would otherwise send gradients to real keys and values.
+		const padded = padding ? k.scatterRows(dMixed, padding.toPacked, batch * longest) : dMixed;
+		const square = k.reshape(padded, [batch, longest, kvHeads, heads / kvHeads, headDim]);
+		const d = k.reshape(k.transpose(square, [2, 0, 3, 1, 4]), queries.shape);
+		const dScores = softmaxBackward(k, probabilities, k.batchMatMul(d, values, false, true));
+		const dQueries = ungrouped(k, config, layout, k.scale(k.batchMatMul(dScores, keys), 1 / Math.sqrt(headDim)));
+		const dKeys = needsKeys ? k.batchMatMul(dScores, queries, true, false) : k.scale(keys, 0);
+		const dValues = k.batchMatMul(probabilities, d, true, false);
+		const turned = rope ? [rotateBackward(k, k.concat([dQueries, dKeys], 0), rope)] : [dQueries, dKeys];
+		const byHead = k.concat([...turned, dValues], 0); // [h + 2g, B, T, d]
+		const rows = k.reshape(k.transpose(byHead, [1, 2, 0, 3]), [batch * longest, (heads + 2 * kvHeads) * headDim]);
+		return padding ? k.gatherRows(rows, padding.toPacked) : rows;
+	});
+}
+
+/** `p (dp - sum(p dp))` over the last axis. */
+function softmaxBackward(k: Kernels, probabilities: DeviceTensor, dProbabilities: DeviceTensor): DeviceTensor {
+	return k.scope(() => {
+		const weighted = k.mul(probabilities, dProbabilities);
+		return k.sub(weighted, k.mul(probabilities, k.sumOfRows(weighted)));
+	});
 }
 
 /**

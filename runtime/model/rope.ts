@@ -25,7 +25,7 @@ export function ropeTables(
 	return {cos: k.upload(cos, [positions, half]), sin: k.upload(sin, [positions, half])};
 }
 
-/** Turns `[B, heads, T, headDim]` by each row's position. */
+/** Turns `[..., T, headDim]`, of rank 4, by each row's position. */
 export function rotate(k: Kernels, x: DeviceTensor, {cos, sin}: RopeTables): DeviceTensor {
 	const [first, second] = halves(k, x);
 	return k.concat([k.sub(k.mul(first, cos), k.mul(second, sin)), k.add(k.mul(second, cos), k.mul(first, sin))], 3);

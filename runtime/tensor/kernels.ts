@@ -17,6 +17,8 @@ export interface Kernels {
 	download(x: DeviceTensor): Float32Array;
 	/** Frees every tensor made inside `compute` except those in its result. */
 	scope<T>(compute: () => T): T;
+	/** The result of `compute`, the last to use a tensor, which is freed. */
+	consume<T>(used: DeviceTensor, compute: () => T): T;
 	/** Frees every tensor in any nesting of objects and arrays at once. */
 	dispose(tree: object): void;
 	/** The number of tensors alive, without the constants the kernels keep for themselves. */

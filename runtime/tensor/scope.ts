@@ -27,6 +27,11 @@ export function scopesOf(tf: typeof Tf) {
 				engine.endScope(kept);
 			}
 		},
+		consume<T>(used: DeviceTensor, compute: () => T): T {
+			const result = compute();
+			used.dispose();
+			return result;
+		},
 		dispose(tree: object): void {
 			for (const tensor of tensorsIn(tree)) tensor.dispose();
 		},

@@ -154,22 +154,28 @@ function splitStep(
 	};
 }
 
-/** FLOP/s of the products a step is made of, in its proportions: those of every block, forward and back, and the vocabulary's. */
+/**
+FLOP/s of the products a step is made of, in its proportions: those of every block, forward and back, and the vocabulary's.
+Every block has weights of its own, as in the model, so that they come from memory and not from the cache.
+*/
 function productRate(k: Kernels, config: ModelConfig, targets: number): number {
 	return k.scope(() => {
-		const products = productSizes(config, targets).map(([m, n, p]) => ({
-			a: filled(k, m, n),
-			b: filled(k, p, n),
-			size: 2 * m * n * p,
-		}));
+		const inputs = productSizes(config, targets).map(([m, n]) => filled(k, m, n));
+		const blocks = Array.from({length: config.blocks}, (_, block) => {
+			const products = productSizes(config, targets).map(([m, n, p], at) => ({
+				a: inputs[at]!,
+				n,
+				p,
+				size: 2 * m * n * p,
+			}));
+			return products.slice(block === 0 ? 0 : 1).map(({a, n, p, size}) => ({a, b: filled(k, p, n), size}));
+		});
 		const start = performance.now();
 		let flops = 0;
-		for (let block = 0; block < config.blocks; block++) {
-			for (const {a, b, size} of block === 0 ? products : products.slice(1)) {
-				const forward = k.matMul(a, b, false, true);
-				k.dispose([forward, k.matMul(forward, b)]);
-				flops += 2 * size;
-			}
+		for (const {a, b, size} of blocks.flat()) {
+			const forward = k.matMul(a, b, false, true);
+			k.dispose([forward, k.matMul(forward, b)]);
+			flops += 2 * size;
 		}
 		return flops / ((performance.now() - start) / 1e3);
 	});
