@@ -2,7 +2,7 @@
 The only place where an actor is created: it turns frames into events, commands into frames and passes into calls of the
 compute port. It decides nothing and no message ends it.
 */
-import {type Actor, type AnyStateMachine, createActor, type Snapshot} from 'xstate';
+import type {Actor, AnyStateMachine} from 'xstate';
 import {messageProblem} from '../../protocols/check-message.ts';
 import {decodeFrame, encodeFrame} from '../../protocols/codec.ts';
 import {type Envelope, type FrameProblem, messageIdOf, problemText} from '../../protocols/envelope.ts';
@@ -11,24 +11,14 @@ import type {HostEvent, Outgoing} from '../../protocols/events.ts';
 import type {Bus, Clock, Compute, Frame, Unsubscribe} from '../../protocols/ports.ts';
 import {parseSubject, patternsFor, type SenderKind, subjectOf} from '../../protocols/subjects.ts';
 import type {NamedTensors, TensorHandle} from '../../protocols/tensor.ts';
+import {createMachineActor} from './machine-actor.ts';
+import type {HostObserver, ObservedHost} from './observer.ts';
 import {type PassOverride, passActor} from './pass-actor.ts';
 import {TensorStore} from './tensor-store.ts';
 
-export type HostPorts = {readonly bus: Bus; readonly clock: Clock; readonly compute: Compute};
+export type {HostObserver} from './observer.ts';
 
-/** What a host tells whoever runs it; each call is one line of a trace or of a log. */
-export type HostObserver = {
-	/** An event is about to enter the machine. */
-	readonly input?: (event: {readonly type: string}, cause: string | undefined) => void;
-	/** The machine has taken the event; `isQuiet` is whether it waits for others. */
-	readonly transition?: (host: ActorHost) => void;
-	/** A message left. */
-	readonly command?: (message: Outgoing, messageId: string, bytes: number) => void;
-	/** A frame was refused before it reached the machine. */
-	readonly dropped?: (problem: FrameProblem, sender: string) => void;
-	/** The machine is in a final state. */
-	readonly done?: (failure: string | null) => void;
-};
+export type HostPorts = {readonly bus: Bus; readonly clock: Clock; readonly compute: Compute};
 
 export type ActorOptions = {
 	readonly run: string;
@@ -56,9 +46,10 @@ export type SavedActor = {
 
 type Bytes = {sent: number; received: number};
 
-export class ActorHost {
+export class ActorHost implements ObservedHost {
 	readonly id: string;
 	readonly kind: SenderKind;
+	readonly incarnation: number;
 	readonly #options: ActorOptions;
 	readonly #store: TensorStore;
 	readonly #actor: Actor<AnyStateMachine>;
@@ -72,6 +63,7 @@ export class ActorHost {
 		this.#options = options;
 		this.id = options.id;
 		this.kind = options.kind;
+		this.incarnation = options.incarnation;
 		this.#sequence = options.saved?.sequence ?? 0;
 		this.#store = new TensorStore(options.id);
 		if (options.saved) this.#store.restore(options.saved.tensors, options.saved.nextHandle);
@@ -85,6 +77,9 @@ export class ActorHost {
 			this.#unsubscribes.push(bus.subscribe(pattern, frame => this.#deliver(frame)));
 		}
 		await bus.flush();
+		const {observer, input, saved} = this.#options;
+		const start = saved ? {snapshot: saved.snapshot} : {input};
+		observer?.starting?.(this, {...start, sequence: this.#sequence, tensors: saved?.tensors ?? []});
 		this.#actor.start();
 		if (this.#options.saved) this.tell({type: 'host.restored'});
 	}
@@ -139,30 +134,34 @@ export class ActorHost {
 	}
 
 	#create(): Actor<AnyStateMachine> {
-		const {machine, input, passes, overrides = {}, ports, id, saved} = this.#options;
+		const {machine, input, passes, overrides = {}, ports, id, saved, observer} = this.#options;
 		const passOf = (name: string) =>
-			passActor({actor: id, pass: name, compute: ports.compute, store: this.#store, override: overrides[name]});
-		const actors = Object.fromEntries([...passes, ...Object.keys(overrides)].map(name => [name, passOf(name)]));
-		const send = (_: unknown, message: unknown) => this.#send(message as Outgoing);
-		const provided = machine.provide({actors, actions: {send}} as Parameters<AnyStateMachine['provide']>[0]);
-		const actor = createActor(provided, {
+			passActor({
+				actor: id,
+				pass: name,
+				compute: ports.compute,
+				store: this.#store,
+				override: overrides[name],
+				onStart: given => observer?.passStarted?.(name, given),
+			});
+		return createMachineActor({
 			id,
-			clock: {
-				setTimeout: (fire, ms) => ports.clock.setTimeout(fire, ms),
-				clearTimeout: timer => ports.clock.clearTimeout(timer),
-			},
-			...(saved ? {snapshot: saved.snapshot as Snapshot<unknown>} : {input}),
+			machine,
+			clock: ports.clock,
+			start: saved ? {snapshot: saved.snapshot} : {input},
+			passes: Object.fromEntries([...passes, ...Object.keys(overrides)].map(name => [name, passOf(name)])),
+			send: message => this.#send(message),
+			onInput: (event, timer) => observer?.input?.(event, this.#cause, timer),
+			onTimerSet: (timer, delayMs) => observer?.timerSet?.(timer, delayMs),
+			onSettled: () => this.#settle(),
+			onDone: thrown =>
+				thrown === undefined
+					? observer?.done?.(this.failure, false)
+					: observer?.done?.(`the ${this.kind} machine threw: ${thrown}`, true),
 		});
-		actor.subscribe({
-			next: () => this.#settle(),
-			complete: () => this.#options.observer?.done?.(this.failure),
-			error: error => this.#options.observer?.done?.(`the ${this.kind} machine threw: ${errorText(error)}`),
-		});
-		return actor;
 	}
 
 	#enter(event: {readonly type: string}, cause: string | undefined): void {
-		this.#options.observer?.input?.(event, cause);
 		this.#cause = cause;
 		this.#actor.send(event);
 		this.#cause = undefined;
@@ -192,14 +191,12 @@ export class ActorHost {
 
 	/** A bad frame is counted and answered, and changes nothing. */
 	#refuse(problem: FrameProblem, sender: string, verb: string): void {
+		if (this.kind === 'main-server' || this.kind === 'fed-server') {
+			const {field, found, expected, fix} = problem;
+			const body = {verb: verb.slice(0, 64), code: 'invalid', field, found, expected, fix} as const;
+			this.#send({verb: 'refused', to: sender, body});
+		}
 		this.#options.observer?.dropped?.(problem, sender);
-		if (this.kind !== 'main-server' && this.kind !== 'fed-server') return;
-		const {field, found, expected, fix} = problem;
-		this.#send({
-			verb: 'refused',
-			to: sender,
-			body: {verb: verb.slice(0, 64), code: 'invalid', field, found, expected, fix},
-		});
 	}
 
 	#send(message: Outgoing): void {
@@ -216,6 +213,7 @@ export class ActorHost {
 				expected: 'a message that can be sent',
 				fix: 'see the text',
 			};
+			this.#options.observer?.unsent?.(message, problem);
 			this.#options.observer?.dropped?.(problem, this.id);
 		}
 	}

@@ -18,12 +18,15 @@ type PassOptions = {
 	readonly compute: Compute;
 	readonly store: TensorStore;
 	readonly override?: PassOverride | undefined;
+	/** Told what the machine gave the pass, before it runs. */
+	readonly onStart?: (input: PassInput) => void;
 };
 
 /** The logic of a pass; its events are `<pass>.done` with the output's fields and `tensors`, or `pass.failed`. */
-export function passActor({actor, pass, compute, store, override}: PassOptions): AnyActorLogic {
+export function passActor({actor, pass, compute, store, override, onStart}: PassOptions): AnyActorLogic {
 	return fromCallback<{type: string}, PassInput>(({input, sendBack}) => {
 		let isWanted = true;
+		onStart?.(input);
 		const {tensors = {}, ...plain} = input;
 		const groups = Object.entries(tensors).flatMap(([group, handle]) =>
 			Object.entries(store.get(handle)).map(([name, tensor]) => [`${group}.${name}`, tensor] as const),
