@@ -73,6 +73,12 @@ export function decodeFrame(frame: Frame, limits: Partial<FrameLimits> = {}): De
 	return decoded.ok ? {ok: true, envelope: read.envelope, body: decoded.body} : decoded;
 }
 
+/** Packs a plain value without tensors, such as a record of a trace. */
+export const packPlain = (value: unknown): Uint8Array => packr.pack(value);
+
+/** Reads what `packPlain` wrote; throws when it is no single msgpack value. */
+export const unpackPlain = (bytes: Uint8Array): unknown => unpackr.unpack(bytes);
+
 /** Packs the structure with empty slots, then writes it around the tensors into one allocation of the right size. */
 function encodeBody(value: unknown): Uint8Array {
 	const tensors: Tensor[] = [];

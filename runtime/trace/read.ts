@@ -1,0 +1,199 @@
+/**
+Reads a trace record by record with memory that does not grow with it. A torn tail is cut at the last whole record;
+damage before it is an error that names the record.
+*/
+import {type FileHandle, open} from 'node:fs/promises';
+import {CutlayerError, errorText} from '../../protocols/errors.ts';
+import {
+	formatVersion,
+	frameBytes,
+	indexInterval,
+	lengthAt,
+	magicOf,
+	recordAt,
+	type TraceHeader,
+	type TraceRecord,
+} from './format.ts';
+
+/** What comes after the last whole record; 0 bytes in a trace that was closed or is still written. */
+export type Tail = {readonly at: number; readonly tornBytes: number; readonly next: number};
+
+export type Range = {
+	/** The first record; default 1, the one after the header. */
+	readonly from?: number;
+	/** The last record; default the last there is. */
+	readonly to?: number;
+};
+
+const chunkBytes = 256 << 10;
+const magicBytes = 32;
+
+export class TraceReader {
+	/** The stream's name: the file's without its ending. */
+	readonly name: string;
+	readonly path: string;
+	readonly header: TraceHeader;
+	readonly #file: FileHandle;
+	readonly #headerAt: number;
+	#offsets: number[] | undefined;
+
+	private constructor(file: FileHandle, path: string, {header, headerAt}: {header: TraceHeader; headerAt: number}) {
+		this.#file = file;
+		this.path = path;
+		this.name = path.replace(/^.*[/\\]/, '').replace(/\.trace$/, '');
+		this.header = header;
+		this.#headerAt = headerAt;
+	}
+
+	/** Throws `trace-invalid` for what is no trace, or one of another major version. */
+	static async open(path: string): Promise<TraceReader> {
+		const file = await open(path, 'r').catch(error => {
+			throw new CutlayerError('trace-invalid', `Cannot read the trace ${path}: ${errorText(error)}`, {cause: error});
+		});
+		try {
+			const headerAt = await checkMagic(file, path);
+			const bytes = await readFrom(file, headerAt, chunkBytes);
+			const place = {path, n: 0, at: headerAt};
+			const length = lengthAt(bytes, 0, place);
+			if (length === undefined || length + frameBytes > bytes.byteLength)
+				throw new CutlayerError('trace-invalid', `${path} ends inside its header: nothing of it can be read`);
+			return new TraceReader(file, path, {header: recordAt(bytes, 0, length, place) as TraceHeader, headerAt});
+		} catch (error) {
+			await file.close();
+			throw error;
+		}
+	}
+
+	/** Records in order. Throws `trace-invalid` at a damaged one; the generator's value is what comes after the last. */
+	async *records(range: Range = {}): AsyncGenerator<TraceRecord, Tail> {
+		const batches = this.batches(range);
+		for (;;) {
+			const {done, value} = await batches.next();
+			if (done) return value;
+			yield* value;
+		}
+	}
+
+	/** The same, some hundred records at a time. */
+	async *batches({from = 1, to = Number.POSITIVE_INFINITY}: Range = {}): AsyncGenerator<TraceRecord[], Tail> {
+		let {n, at} = await this.#entryBefore(from);
+		let size = chunkBytes;
+		for (;;) {
+			const bytes = await readFrom(this.#file, at, size);
+			const batch: TraceRecord[] = [];
+			let offset = 0;
+			let needed = 0;
+			while (n <= to) {
+				const place = {path: this.path, n, at: at + offset};
+				const length = lengthAt(bytes, offset, place);
+				needed = frameBytes + (length ?? 0);
+				if (length === undefined || offset + needed > bytes.byteLength) break;
+				if (n >= from) batch.push(recordAt(bytes, offset, length, place) as TraceRecord);
+				offset += needed;
+				n++;
+			}
+			if (batch.length > 0) yield batch;
+			at += offset;
+			const isAtEnd = bytes.byteLength < size;
+			if (n > to || isAtEnd) return {at, tornBytes: n > to ? 0 : bytes.byteLength - offset, next: n};
+			size = Math.max(chunkBytes, needed);
+		}
+	}
+
+	/** One record, or nothing when the trace is shorter. */
+	async record(n: number): Promise<TraceRecord | undefined> {
+		for await (const record of this.records({from: n, to: n})) return record;
+		return undefined;
+	}
+
+	/** Records backwards from `from`, a block of the index at a time. */
+	async *backwards(from: number): AsyncGenerator<TraceRecord> {
+		for (let block = Math.floor(from / indexInterval); block >= 0; block--) {
+			const first = Math.max(1, block * indexInterval);
+			const last = Math.min(from, (block + 1) * indexInterval - 1);
+			const records: TraceRecord[] = [];
+			for await (const record of this.records({from: first, to: last})) records.push(record);
+			yield* records.reverse();
+		}
+	}
+
+	close(): Promise<void> {
+		return this.#file.close();
+	}
+
+	/** The last place of the index that is not after record `n`, proven by the frame that stands there. */
+	async #entryBefore(n: number): Promise<{n: number; at: number}> {
+		if (n < indexInterval) return {n: 0, at: this.#headerAt};
+		this.#offsets ??= await readIndex(this.path.replace(/\.trace$/, '.index'));
+		for (let entry = Math.min(Math.floor(n / indexInterval), this.#offsets.length - 1); entry > 0; entry--) {
+			const at = this.#offsets[entry]!;
+			if (await this.#isRecord(entry * indexInterval, at)) return {n: entry * indexInterval, at};
+		}
+		return {n: 0, at: this.#headerAt};
+	}
+
+	async #isRecord(n: number, at: number): Promise<boolean> {
+		try {
+			const place = {path: this.path, n, at};
+			const head = await readFrom(this.#file, at, frameBytes);
+			const length = lengthAt(head, 0, place);
+			if (length === undefined) return false;
+			const frame = await readFrom(this.#file, at, frameBytes + length);
+			if (frame.byteLength < frameBytes + length) return false;
+			recordAt(frame, 0, length, place);
+			return true;
+		} catch {
+			return false;
+		}
+	}
+}
+
+/** Where the header's frame begins. */
+async function checkMagic(file: FileHandle, path: string): Promise<number> {
+	const text = new TextDecoder('latin1').decode(await readFrom(file, 0, magicBytes));
+	const found = /^cutlayer-trace (\d+)\n/.exec(text);
+	if (!found) {
+		const what = text.length === 0 ? 'it is empty' : `it begins with ${JSON.stringify(text.slice(0, 16))}`;
+		throw new CutlayerError(
+			'trace-invalid',
+			`${path} is no trace: expected it to begin with "cutlayer-trace", but ${what}`,
+		);
+	}
+	const ours = magicOf(formatVersion.major);
+	if (found[0] !== ours) {
+		throw new CutlayerError(
+			'trace-invalid',
+			`${path} has trace format ${found[1]}, this version of Cutlayer reads format ${formatVersion.major}; use the version that wrote it`,
+		);
+	}
+	return ours.length;
+}
+
+async function readIndex(path: string): Promise<number[]> {
+	try {
+		const file = await open(path, 'r');
+		try {
+			const bytes = await file.readFile();
+			const count = Math.floor(bytes.byteLength / 8);
+			return Array.from({length: count}, (_, entry) => bytes.readDoubleLE(8 * entry)).map(offset =>
+				Number.isSafeInteger(offset) && offset >= 0 ? offset : 0,
+			);
+		} finally {
+			await file.close();
+		}
+	} catch {
+		return [];
+	}
+}
+
+/** Up to `length` bytes; fewer only at the file's end. */
+async function readFrom(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
+	const bytes = new Uint8Array(length);
+	let read = 0;
+	while (read < length) {
+		const {bytesRead} = await file.read(bytes, read, length - read, position + read);
+		if (bytesRead === 0) break;
+		read += bytesRead;
+	}
+	return bytes.subarray(0, read);
+}
