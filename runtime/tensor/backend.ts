@@ -32,7 +32,7 @@ Throws `backend-missing` when its library is absent or does not load.
 */
 export async function openBackend({kind, bindingPath}: BackendOptions): Promise<Backend> {
 	try {
-		return kind === 'tensorflow' ? openNative(bindingPath) : await openPortable(kind);
+		return await (kind === 'tensorflow' ? openNative(bindingPath) : openPortable(kind));
 	} catch (error) {
 		throw new CutlayerError(
 			'backend-missing',
@@ -50,8 +50,9 @@ const advice: Record<BackendKind, string> = {
 	cpu: 'reinstall the dependencies',
 };
 
-function openNative(bindingPath: string | undefined): Backend {
+async function openNative(bindingPath: string | undefined): Promise<Backend> {
 	const tf = loadNativeTensorflow(bindingPath);
+	await tf.setBackend('tensorflow');
 	const backend = tf.backend() as unknown as NodeBackend;
 	return {
 		kind: 'tensorflow',

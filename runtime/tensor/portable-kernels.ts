@@ -47,7 +47,7 @@ function crossEntropy(tf: typeof Tf, logits: DeviceTensor, labels: DeviceTensor)
 	const shifted = tf.sub(logits, tf.max(logits, 1, true));
 	const exponentials = tf.exp(shifted);
 	const sums = tf.sum(exponentials, 1, true); // [r, 1]
-	const isLabel = tf.oneHot(labels as Tf.Tensor1D, logits.shape[1]!, 1, 0, 'float32');
+	const isLabel = tf.cast(tf.oneHot(labels as Tf.Tensor1D, logits.shape[1]!), 'float32'); // wasm writes integers whatever the dtype
 	const losses = tf.sub(tf.reshape(tf.log(sums), [-1]), tf.sum(tf.mul(shifted, isLabel), 1));
 	return {losses, gradient: tf.sub(tf.div(exponentials, sums), isLabel)};
 }
