@@ -90,7 +90,7 @@ module.exports = {
 		room('setup', [], 'protocols only, setup runs before everything'),
 		room('bus', ['setup'], 'protocols and setup only'),
 		room('trace', [], 'protocols only, trace lies below host'),
-		room('report', ['trace'], 'trace only'),
+		room('report', ['trace', 'units'], 'trace and units only'),
 		room('dashboard', ['trace'], 'trace only'),
 		below(['host'], ['simulate', 'replay', 'attach', 'run', 'cli', 'report', 'dashboard'], 'a room below host'),
 		below(['simulate', 'replay', 'attach'], ['run', 'cli'], 'a room below run'),

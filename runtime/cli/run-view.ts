@@ -6,7 +6,7 @@ import type {Scenario} from '../../protocols/scenario.ts';
 import type {MetricsRow} from '../run/recorder.ts';
 import type {RunSummary} from '../run/summary.ts';
 import type {WorldFacts} from '../run/world.ts';
-import {bytesText, durationText} from './units.ts';
+import {bytesText, durationText} from '../units.ts';
 
 type ClientLine = {steps: number; tokens: number; bytesUp: number; bytesDown: number; loss: number; bar?: SingleBar};
 
