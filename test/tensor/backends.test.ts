@@ -54,7 +54,8 @@ async function step(backend: Backend, config: ModelConfig) {
 	const before = backend.kernels.liveTensors();
 	const lengths = [5, 2, 4];
 	const tensors = initAdapter(config, {rank: 2, targets: ['q', 'v', 'o', 'up', 'down']}, {from: 0, to: 3}, 1);
-	for (const [name, {values}] of Object.entries(tensors)) if (name.endsWith('.B')) values.fill(0.1);
+	for (const [name, {values}] of Object.entries(tensors))
+		if (name.endsWith('.B')) values.set(values.map((_, at) => Math.sin(at + 1) / 5));
 	const adapter = {alpha: 4, isRankStabilised: false, tensors};
 	const options = {dropout: {probability: 0.25, groups: [{key: [1, 2, 3, 4] as const, rows: 11}]}};
 	const ids = Int32Array.from({length: 11}, (_, index) => (index * 7) % 31);
@@ -94,7 +95,7 @@ test.serial(
 				t.true(differenceMax(other.activations, native.activations) < 1e-5, kind);
 				t.true(differenceMax(other.targetLosses, native.targetLosses) < 1e-5, kind);
 				t.true(differenceMax(other.inputGradient, native.inputGradient) < 1e-5, kind);
-				t.true(adapterDifference(other.gradients, native.gradients) < 1e-3, kind);
+				t.true(adapterDifference(other.gradients, native.gradients) < 1e-4, kind);
 			}
 		}
 	},
