@@ -1,13 +1,13 @@
 /**
 The command line: which commands there are, and how an error becomes a sentence and an exit code.
 */
-import {readFileSync} from 'node:fs';
 import {Command, CommanderError} from 'commander';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {registerDoctor} from './commands/doctor.ts';
 import {registerRun} from './commands/run.ts';
 import {registerSetup} from './commands/setup.ts';
 import {registerStart} from './commands/start.ts';
+import {version} from './version.ts';
 
 const examples = `
 Examples:
@@ -29,9 +29,6 @@ export async function main(argv: readonly string[]): Promise<void> {
 }
 
 function program(): Command {
-	const {version} = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-		version: string;
-	};
 	const command = new Command('cutlayer')
 		.description('Split LoRA fine-tuning of language models across machines that may not share their data.')
 		.version(version)

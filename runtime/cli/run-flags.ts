@@ -10,6 +10,7 @@ export type RunFlags = {
 	readonly nats?: string;
 	readonly backend?: 'tensorflow' | 'wasm' | 'cpu';
 	readonly resume?: string;
+	readonly trace: 'off' | 'digest' | 'full';
 	readonly json: boolean;
 	readonly quiet: boolean;
 	readonly list?: boolean;

@@ -7,7 +7,7 @@ import {checkScenario} from '../../protocols/check-scenario.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {createRunFolder, readJson, replaceJson, runFiles} from '../run/folder.ts';
-import {LiveRun, type RunResult} from '../run/live-run.ts';
+import {LiveRun, type LiveRunOptions, type RunResult} from '../run/live-run.ts';
 import {saveAdapters} from '../run/save-adapters.ts';
 import {type OpenWorld, openWorld} from '../run/world.ts';
 import {openProgress} from '../setup/progress.ts';
@@ -15,6 +15,7 @@ import {machineFacts} from './machine.ts';
 import type {RunFlags} from './run-flags.ts';
 import {RunView} from './run-view.ts';
 import {openScenario, shippedScenarios} from './scenario-files.ts';
+import {version} from './version.ts';
 
 /** Runs and reports; sets the exit code to 0 done, 1 failed, 130 interrupted. Throws what cannot start. */
 export async function runScenario(name: string | undefined, flags: RunFlags): Promise<void> {
@@ -33,7 +34,12 @@ export async function runScenario(name: string | undefined, flags: RunFlags): Pr
 		if (!flags.resume) await createRunFolder(folder);
 		await replaceJson(join(folder, runFiles.config), {run, scenario, ...open.facts, ...machineFacts(), bus: flags.bus});
 		view.begin(open.facts, folder);
-		const result = await interruptible({scenario, run, folder, isResumed: flags.resume !== undefined}, open, view);
+		const trace = {level: flags.trace, code: version, backend: open.facts.backend};
+		const result = await interruptible(
+			{scenario, run, folder, isResumed: flags.resume !== undefined, trace},
+			open,
+			view,
+		);
 		await leave(result, {scenario, folder, open, view, json: flags.json});
 	} finally {
 		view.close();
@@ -71,7 +77,7 @@ async function resumed(folder: string, name: string | undefined): Promise<Descri
 
 /** The first Ctrl-C ends the run at the next step boundary, the second at once. */
 async function interruptible(
-	options: {scenario: Scenario; run: string; folder: string; isResumed: boolean},
+	options: Pick<LiveRunOptions, 'scenario' | 'run' | 'folder' | 'isResumed' | 'trace'>,
 	open: OpenWorld,
 	view: RunView,
 ): Promise<RunResult> {

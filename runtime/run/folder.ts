@@ -12,6 +12,7 @@ export const runFiles = {
 	summary: 'summary.json',
 	adapters: 'adapters',
 	checkpoints: 'checkpoints',
+	trace: 'trace',
 } as const;
 
 /** Makes a new run folder; refuses one that holds another run. */

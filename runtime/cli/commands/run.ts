@@ -37,6 +37,11 @@ export function registerRun(program: Command): void {
 		.addOption(new Option('--bus <kind>', 'what carries the messages').choices(['nats', 'memory']).default('nats'))
 		.option('--nats <url>', 'a broker to use instead of an embedded one')
 		.addOption(new Option('--backend <kind>', 'what computes').choices(['tensorflow', 'wasm', 'cpu']))
+		.addOption(
+			new Option('--trace <level>', 'what is recorded for replay: tensors as digests, or whole')
+				.choices(['off', 'digest', 'full'])
+				.default('digest'),
+		)
 		.option('--resume <folder>', 'go on with an interrupted run')
 		.option('--list', 'show the scenarios that come with Cutlayer', false)
 		.option('--json', 'print one JSON object at the end, nothing else on stdout', false)

@@ -25,7 +25,14 @@ async function start(flags: {out?: string; quiet: boolean}): Promise<void> {
 		process.exitCode = 1;
 		return;
 	}
-	const run: RunFlags = {set: [], bus: 'nats', quiet: flags.quiet, json: false, ...(flags.out && {out: flags.out})};
+	const run: RunFlags = {
+		set: [],
+		bus: 'nats',
+		trace: 'digest',
+		quiet: flags.quiet,
+		json: false,
+		...(flags.out && {out: flags.out}),
+	};
 	const {runScenario} = await import('../run-scenario.ts');
 	await runScenario('quickstart', run);
 }
