@@ -166,6 +166,7 @@ export const clientMachine = machineSetup.createMachine({
 							},
 						},
 						awaitingGradient: {
+							tags: 'quiet',
 							entry: {type: 'send', params: say.activations},
 							after: {answerTimeout: {target: 'awaitingGradient', reenter: true}},
 							on: {

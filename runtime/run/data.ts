@@ -4,11 +4,13 @@ A run's rows from its scenario: each client's shard as batches, and the fixed va
 import type {Scenario} from '../../protocols/scenario.ts';
 import {batchesOf, type PackedBatch} from '../data/batches.ts';
 import {openDataset} from '../data/dataset.ts';
-import {tokeniseRows} from '../data/examples.ts';
+import {type TokenisedRows, tokeniseRows} from '../data/examples.ts';
 import {partition} from '../data/partition.ts';
+import type {Row} from '../data/row.ts';
 import type {Tokenizer} from '../data/tokenizer.ts';
 import type {ClientData} from './actors.ts';
-import {clientIds} from './plan.ts';
+import {clientIds, rolesOf} from './plan.ts';
+import type {ActorRole} from './running-actor.ts';
 
 export type RunData = {
 	readonly clients: Readonly<Record<string, ClientData>>;
@@ -17,33 +19,40 @@ export type RunData = {
 	readonly rowsCut: () => number;
 };
 
-/** Reads and divides the rows; they are tokenised when a batch first needs them. Throws `data-invalid`. */
-export async function openRunData(scenario: Scenario, tokenizer: Tokenizer): Promise<RunData> {
+/**
+Reads and divides the rows for the actors named, by default all; rows of others are dropped once they are divided, and nothing
+is read for servers. Rows are tokenised when a batch first needs them. Throws `data-invalid`.
+*/
+export async function openRunData(
+	scenario: Scenario,
+	tokenizer: Tokenizer,
+	actors: readonly ActorRole[] = rolesOf(scenario),
+): Promise<RunData> {
+	const ids = clientIds(scenario);
+	const wanted = actors.filter(({kind}) => kind === 'client').map(({id}) => id);
+	const isEvaluated = actors.some(({kind}) => kind === 'evaluator');
+	if (wanted.length === 0 && !isEvaluated) return {clients: {}, validation: [], rowsCut: () => 0};
 	const {data, seed, clients} = scenario;
 	const {train, validation} = await openDataset(data);
 	const limits = {tokensMax: data.tokensMax};
-	const shards = partition(train, clients, data.partition, seed).map(places =>
-		tokeniseRows(
-			places.map(place => train[place]!),
-			tokenizer,
-			limits,
-		),
-	);
-	const owners = clientIds(scenario).map((owner, index) => {
-		const rows = shards[index]!;
-		const cursor = batchesOf(rows, {batchSize: data.batchSize, seed, owner, order: data.order});
-		return [owner, {samples: rows.length, batchAt: cursor.batchAt}] as const;
-	});
-	const validationRows = tokeniseRows(validation.slice(0, data.validationRows), tokenizer, limits);
+	const tokenise = (rows: readonly Row[]) => tokeniseRows(rows, tokenizer, limits);
+	const places = wanted.length > 0 ? partition(train, clients, data.partition, seed) : [];
+	const shards = wanted.map(id => tokenise(places[ids.indexOf(id)]!.map(place => train[place]!)));
+	const validationRows = tokenise(isEvaluated ? validation.slice(0, data.validationRows) : []);
 	return {
-		clients: Object.fromEntries(owners),
-		validation: validationBatches(validationRows, scenario),
+		clients: Object.fromEntries(wanted.map((owner, index) => [owner, clientData(scenario, owner, shards[index]!)])),
+		validation: isEvaluated ? validationBatches(validationRows, scenario) : [],
 		rowsCut: () => [...shards, validationRows].reduce((total, rows) => total + rows.cutRows, 0),
 	};
 }
 
-function validationBatches(rows: ReturnType<typeof tokeniseRows>, {evaluation, seed}: Scenario): PackedBatch[] {
-	if (evaluation.everyRounds === 0) return [];
+function clientData({data, seed}: Scenario, owner: string, rows: TokenisedRows): ClientData {
+	const {batchSize, order} = data;
+	const {batchAt} = batchesOf(rows, {batchSize, seed, owner, order});
+	return {samples: rows.length, batchAt};
+}
+
+function validationBatches(rows: TokenisedRows, {evaluation, seed}: Scenario): PackedBatch[] {
 	const cursor = batchesOf(rows, {batchSize: evaluation.batchSize, seed, owner: 'validation', order: 'sequential'});
 	return Array.from({length: cursor.batchesPerEpoch}, (_, index) => cursor.batchAt(index));
 }

@@ -1,42 +1,34 @@
 /**
-A run in real time with all its actors in this process: starts them, watches them, interrupts and resumes them.
+A run in real time: starts its actors, watches them, interrupts and resumes them, wherever they run.
 It opens no file but those of the run folder, and decides nothing about training.
 */
 import {join} from 'node:path';
+import {encodeFrame} from '../../protocols/codec.ts';
+import {messageIdOf} from '../../protocols/envelope.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
-import type {Bus, Compute} from '../../protocols/ports.ts';
+import type {Bus, Frame} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
+import {subjectOf} from '../../protocols/subjects.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
-import type {PackedBatch} from '../data/batches.ts';
-import {type ActorHost, droppedText, type HostObserver} from '../host/actor-host.ts';
+import {droppedText} from '../host/actor-host.ts';
 import {WallClock} from '../live/clock.ts';
-import {
-	type ActorContext,
-	type ClientData,
-	openClient,
-	openEvaluator,
-	openFedServer,
-	openMainServer,
-} from './actors.ts';
-import {type RunCheckpoint, readCheckpoint, writeCheckpoint} from './checkpoint.ts';
+import {type ActorCheckpoint, type RunCheckpoint, readCheckpoint, writeCheckpoint} from './checkpoint.ts';
 import {runFiles} from './folder.ts';
 import {keepRows} from './metrics-file.ts';
-import {clientIds, type RunModel} from './plan.ts';
 import {type MetricsRow, Recorder} from './recorder.ts';
+import type {ActorEvents, ActorRole, OpenActor, RunningActor} from './running-actor.ts';
 import {type RunSummary, summarise} from './summary.ts';
+import {openTracing, type TraceOptions, type Tracing} from './tracing.ts';
 
 /** Everything outside a run that it needs; whoever made it closes it. */
 export type World = {
-	readonly model: RunModel;
-	readonly compute: Compute;
-	/** A connection of its own for each actor. */
+	/** Who takes part: the fed server first, clients last. */
+	readonly roles: readonly ActorRole[];
+	readonly openActor: OpenActor;
+	/** A connection for the recorder. */
 	readonly connect: (name: string) => Promise<Bus>;
-	readonly clients: Readonly<Record<string, ClientData>>;
-	readonly validation: readonly PackedBatch[];
 	/** Rows seen so far that were longer than `data.tokensMax`. */
 	readonly rowsCut: () => number;
-	/** A first adapter in place of the keyed one. */
-	readonly initial?: NamedTensors | undefined;
 };
 
 export type LiveRunOptions = {
@@ -45,6 +37,8 @@ export type LiveRunOptions = {
 	readonly run: string;
 	readonly folder: string;
 	readonly isResumed: boolean;
+	/** What is recorded; default nothing. */
+	readonly trace?: TraceOptions;
 	readonly onRow?: (row: MetricsRow) => void;
 	/** Something a user should read, once. */
 	readonly onNotice?: (text: string) => void;
@@ -55,17 +49,34 @@ export type FinalAdapters = {readonly client: NamedTensors; readonly server: Nam
 
 export type RunResult = {readonly summary: RunSummary; readonly adapters: FinalAdapters | undefined};
 
+const isClient = ({kind}: ActorRole) => kind === 'client';
+const failureText = ({id, failure}: RunningActor) => `${id}: ${failure}`;
+
+/** The `leave` of a client that can no longer send it, so that nobody waits for its lease to end. */
+function leaveFrame(run: string, id: string, reason: string): Frame {
+	const sequence = Number.MAX_SAFE_INTEGER;
+	return encodeFrame({
+		subject: subjectOf({run, kind: 'client', id, verb: 'leave'}),
+		messageId: messageIdOf({sender: id, incarnation: 0, sequence}),
+		sequence,
+		body: {incarnation: 0, reason},
+	});
+}
+
 export class LiveRun {
 	readonly #world: World;
 	readonly #options: LiveRunOptions;
 	readonly #rows: MetricsRow[] = [];
 	readonly #dropped: Record<string, number> = {};
-	readonly #buses: Bus[] = [];
-	#hosts: ActorHost[] = [];
+	readonly #actors: RunningActor[] = [];
 	#clock = new WallClock();
+	#bus: Bus | undefined;
 	#recorder: Recorder | undefined;
+	#tracing: Tracing | undefined;
+	#status: RunSummary['status'] = 'failed';
 	#isInterrupted = false;
-	#end: (() => void) | undefined;
+	#isStarted = false;
+	#waiting: (() => void)[] = [];
 
 	constructor(world: World, options: LiveRunOptions) {
 		this.#world = world;
@@ -78,18 +89,20 @@ export class LiveRun {
 			const checkpoint = this.#options.isResumed ? await readCheckpoint(this.#path(runFiles.checkpoints)) : undefined;
 			if (checkpoint) await this.#takeUp(checkpoint);
 			this.#recorder = await this.#record();
-			await this.#openHosts(checkpoint);
-			for (const host of this.#hosts) await host.start();
-			const ended = new Promise<void>(resolve => {
-				this.#end = resolve;
-			});
-			this.#watch();
-			await ended;
-			return await this.#conclude();
+			this.#tracing = await this.#trace();
+			await this.#openActors(checkpoint);
+			for (const actor of this.#actors) await actor.start();
+			this.#isStarted = true;
+			if (this.#isInterrupted) this.#pause();
+			await this.#until(() => this.#isOver || this.#isAtRest);
+			const result = await this.#conclude();
+			this.#status = result.summary.status;
+			return result;
 		} finally {
-			for (const host of this.#hosts) host.stop();
+			await Promise.all(this.#actors.map(actor => actor.stop()));
+			await this.#tracing?.close(this.#status);
 			await this.#recorder?.close();
-			await Promise.all(this.#buses.map(bus => bus.close()));
+			await this.#bus?.close();
 		}
 	}
 
@@ -97,8 +110,12 @@ export class LiveRun {
 	interrupt(): void {
 		if (this.#isInterrupted) return;
 		this.#isInterrupted = true;
-		for (const host of this.#hosts) if (!host.isDone) host.tell({type: 'host.pause'});
-		this.#watch();
+		if (this.#isStarted) this.#pause();
+	}
+
+	#pause(): void {
+		for (const actor of this.#actors) actor.pause();
+		this.#wake();
 	}
 
 	async #takeUp({clockMs, metricsRows}: RunCheckpoint): Promise<void> {
@@ -107,9 +124,10 @@ export class LiveRun {
 	}
 
 	async #record(): Promise<Recorder> {
+		this.#bus = await this.#world.connect('recorder');
 		return new Recorder({
 			run: this.#options.run,
-			bus: await this.#connect('recorder'),
+			bus: this.#bus,
 			path: this.#path(runFiles.metrics),
 			onRow: row => {
 				this.#rows.push(row);
@@ -119,117 +137,140 @@ export class LiveRun {
 		});
 	}
 
-	async #openHosts(checkpoint: RunCheckpoint | undefined): Promise<void> {
-		const {scenario} = this.#options;
-		const context = (id: string) => this.#contextFor(id, checkpoint);
-		this.#hosts.push(await openFedServer(await context('fed'), () => this.#checkpointBetweenRounds()));
-		if (scenario.mainServer) this.#hosts.push(await openMainServer(await context('main')));
-		if (scenario.evaluation.everyRounds > 0 && this.#world.validation.length > 0) {
-			this.#hosts.push(await openEvaluator(await context('evaluator'), this.#world.validation));
+	async #trace(): Promise<Tracing | undefined> {
+		const {trace, scenario, folder, onNotice = () => undefined} = this.#options;
+		return trace && openTracing({...trace, scenario, folder, clock: this.#clock, clockKind: 'wall', onNotice});
+	}
+
+	async #openActors(checkpoint: RunCheckpoint | undefined): Promise<void> {
+		const {scenario, run, folder, trace} = this.#options;
+		for (const role of this.#world.roles) {
+			const saved = checkpoint?.actors[role.id];
+			const events = this.#eventsOf(role);
+			const watch = this.#tracing?.watch();
+			this.#actors.push(
+				await this.#world.openActor({...role, scenario, run, folder, clock: this.#clock, saved, events, trace, watch}),
+			);
 		}
-		for (const id of clientIds(scenario))
-			this.#hosts.push(await openClient(await context(id), id, this.#world.clients[id]!));
 	}
 
-	async #contextFor(id: string, checkpoint: RunCheckpoint | undefined): Promise<ActorContext> {
-		const {scenario, run} = this.#options;
-		const {model, compute, initial} = this.#world;
-		const saved = checkpoint?.actors[id];
-		const ports = {bus: await this.#connect(id), clock: this.#clock, compute};
-		const observer = this.#observer(id);
-		return {run, scenario, model, ports, observer, ...(saved && {saved}), ...(initial && {initial})};
-	}
-
-	async #connect(name: string): Promise<Bus> {
-		const bus = await this.#world.connect(name);
-		this.#buses.push(bus);
-		return bus;
-	}
-
-	#observer(id: string): HostObserver {
+	#eventsOf({kind, id}: ActorRole): ActorEvents {
+		const {run} = this.#options;
 		return {
-			transition: () => this.#watch(),
-			done: failure => {
+			changed: () => this.#wake(),
+			done: (failure, isLost) => {
 				if (failure) this.#options.onNotice?.(`${id}: ${failure}`);
-				// The machine's own last messages leave first.
-				queueMicrotask(() => this.#watch());
+				if (failure && isLost && kind === 'client') this.#bus?.publish(leaveFrame(run, id, failure));
+				this.#wake();
 			},
 			dropped: (problem, sender) => {
 				if (!this.#dropped[problem.code])
 					this.#options.onNotice?.(`${id} refused a message ${droppedText(problem, sender)}`);
 				this.#dropped[problem.code] = (this.#dropped[problem.code] ?? 0) + 1;
 			},
+			checkpoint: () => this.#checkpointBetweenRounds(),
 		};
 	}
 
-	/** Ends the run when all have finished, when a server gave up, or when an interrupted run has come to rest. */
-	#watch(): void {
-		const hosts = this.#hosts;
-		const isOver = hosts.every(host => host.isDone) || this.#failure !== undefined;
-		const isAtRest = this.#isInterrupted && hosts.every(host => host.isQuiet);
-		if (isOver || isAtRest) this.#end?.();
+	/** Resolves when a condition on the actors holds; it is looked at whenever one of them has changed. */
+	async #until(holds: () => boolean): Promise<void> {
+		while (!holds()) await new Promise<void>(resolve => this.#waiting.push(resolve));
+	}
+
+	#wake(): void {
+		for (const resolve of this.#waiting.splice(0)) resolve();
+	}
+
+	get #isOver(): boolean {
+		return this.#actors.every(actor => actor.isDone) || this.#failure !== undefined;
+	}
+
+	/** With all clients done there is nothing to go on with: the last evaluation is waited for. */
+	get #isAtRest(): boolean {
+		const isTraining = this.#actors.some(actor => isClient(actor) && !actor.isDone);
+		return this.#isInterrupted && isTraining && this.#actors.every(actor => actor.isQuiet);
 	}
 
 	/** Why a server, or every client, gave up. */
 	get #failure(): string | undefined {
-		const servers = this.#hosts.filter(host => host.kind !== 'client');
-		const failed = servers.find(host => host.isDone && host.failure);
-		return failed ? `${failed.id}: ${failed.failure}` : undefined;
+		const failed = this.#actors.filter(actor => actor.isDone && actor.failure);
+		const clients = this.#actors.filter(isClient);
+		const lost = failed.filter(isClient);
+		if (clients.length > 0 && lost.length === clients.length) {
+			return `every client gave up: ${lost.map(failureText).join('; ')}`;
+		}
+		const server = failed.find(actor => !isClient(actor));
+		return server && failureText(server);
 	}
 
 	async #conclude(): Promise<RunResult> {
-		const isDone = this.#hosts.every(host => host.isDone);
 		const failure = this.#failure;
-		if (!isDone && !failure) await this.#checkpoint();
+		const isDone = !failure && this.#actors.every(actor => actor.isDone);
+		if (!isDone && !failure) await this.#checkpoint({isLast: true});
 		const adapters = failure ? undefined : await this.#finalAdapters();
 		await this.#recorder?.close();
 		const {scenario, run, folder} = this.#options;
-		const status = failure ? 'failed' : isDone ? 'done' : 'interrupted';
-		const reason = failure ?? (isDone ? 'all steps are done' : `go on with: cutlayer run --resume ${folder}`);
-		const seconds = this.#clock.now() / 1000;
+		const lost = this.#actors.filter(actor => actor.failure).map(failureText);
+		const ending = ['all steps are done', ...lost.map(text => `without ${text}`)].join('; ');
 		const facts = {
 			name: scenario.name,
 			run,
-			status,
-			reason,
+			status: failure ? 'failed' : isDone ? 'done' : 'interrupted',
+			reason: failure ?? (isDone ? ending : `go on with: cutlayer run --resume ${folder}`),
 			dropped: this.#dropped,
 			rowsCut: this.#world.rowsCut(),
-			seconds,
+			seconds: this.#clock.now() / 1000,
 		} as const;
 		return {summary: summarise(this.#rows, facts), adapters};
 	}
 
 	async #finalAdapters(): Promise<FinalAdapters> {
-		const {compute} = this.#world;
-		const read = async (actor: string) =>
-			(await compute.run({actor, pass: 'readAdapter', input: {}, tensors: {}})).tensors;
-		return {client: await read('fed'), server: this.#options.scenario.mainServer ? await read('main') : {}};
+		const read = async (kind: ActorRole['kind']) =>
+			(await this.#actors.find(actor => actor.kind === kind)?.readAdapter()) ?? {};
+		return {client: await read('fed-server'), server: await read('main-server')};
 	}
 
 	/** A restored fed server asks again for the checkpoint it was restored from: nothing is there to be written. */
 	async #checkpointBetweenRounds(): Promise<void> {
-		if (!this.#end) return;
+		if (!this.#isStarted || this.#isInterrupted) return;
 		try {
-			await this.#checkpoint();
+			await this.#checkpoint({isLast: false});
 		} catch (error) {
 			if (!(error instanceof CutlayerError)) throw error;
 			this.#options.onNotice?.(`${error.message}; the run goes on without this checkpoint`);
 		}
 	}
 
-	async #checkpoint(): Promise<void> {
-		const {compute} = this.#world;
-		const hosts = this.#hosts.map(host => [host.id, host.save()] as const);
-		// Reports that are on their way belong to it: publishers first, then the recorder, whose connection is the first.
-		await Promise.all(this.#buses.slice(1).map(bus => bus.flush()));
-		await this.#buses[0]?.flush();
-		const metricsRows = this.#rows.length;
-		const saved: [string, RunCheckpoint['actors'][string]][] = [];
-		for (const [id, host] of hosts) {
-			saved.push([id, {host, compute: await compute.run({actor: id, pass: 'save', input: {}, tensors: {}})}]);
+	async #checkpoint({isLast}: {isLast: boolean}): Promise<void> {
+		const clients = this.#actors.filter(isClient);
+		for (const client of clients) client.pause();
+		try {
+			await this.#until(() => clients.every(client => client.isQuiet));
+			const actors = await this.#saveAll({isLast});
+			// Reports that were on their way belong to it: the publishers have flushed, now the recorder.
+			await this.#bus?.flush();
+			const checkpoint = {clockMs: this.#clock.now(), metricsRows: this.#rows.length, actors};
+			await writeCheckpoint(this.#path(runFiles.checkpoints), checkpoint);
+		} finally {
+			if (!this.#isInterrupted) for (const client of clients) client.resume();
 		}
-		const checkpoint = {clockMs: this.#clock.now(), metricsRows, actors: Object.fromEntries(saved)};
-		await writeCheckpoint(this.#path(runFiles.checkpoints), checkpoint);
+	}
+
+	/**
+	Clients come first: what a server knows may be one step ahead of them, since it answers a repeat from its store, and
+	never behind. Who gave up is left out and begins anew when the run is resumed.
+	*/
+	async #saveAll(options: {isLast: boolean}): Promise<Record<string, ActorCheckpoint>> {
+		const saved: Record<string, ActorCheckpoint> = {};
+		const present = this.#actors.filter(actor => !actor.failure);
+		for (const side of [present.filter(isClient), present.filter(actor => !isClient(actor))]) {
+			await Promise.all(
+				side.map(async actor => {
+					saved[actor.id] = await actor.save(options);
+				}),
+			);
+		}
+		return saved;
 	}
 
 	#path(name: string): string {

@@ -13,6 +13,7 @@ import type {ModelConfig} from '../model/config.ts';
 import {placeOf} from '../model/lora.ts';
 import type {Schedule} from '../model/schedule.ts';
 import type {Part} from '../model/split.ts';
+import type {ActorRole} from './running-actor.ts';
 
 /** The model a run trains, as both sides must agree on it. */
 export type RunModel = {readonly config: ModelConfig; readonly modelHash: string; readonly vocabularyHash: string};
@@ -21,6 +22,16 @@ export const fedServerId = 'fed';
 export const mainServerId = 'main';
 export const evaluatorId = 'evaluator';
 export const clientIds = ({clients}: Scenario): string[] => Array.from({length: clients}, (_, index) => `c${index}`);
+
+/** Who takes part in a run: servers first, so that they are there when clients say hello. */
+export const rolesOf = (scenario: Scenario): ActorRole[] => [
+	{kind: 'fed-server', id: fedServerId},
+	...(scenario.mainServer ? [{kind: 'main-server', id: mainServerId} as const] : []),
+	...(isEvaluated(scenario) ? [{kind: 'evaluator', id: evaluatorId} as const] : []),
+	...clientIds(scenario).map(id => ({kind: 'client', id}) as const),
+];
+
+const isEvaluated = ({evaluation, data}: Scenario) => evaluation.everyRounds > 0 && data.validationRows > 0;
 
 /** Throws `scenario-invalid` when the scenario does not fit the model. */
 export function checkAgainstModel(scenario: Scenario, config: ModelConfig): void {
@@ -147,7 +158,7 @@ export const mainServerInput = (scenario: Scenario, agreement: Agreement, incarn
 	update: scenario.update,
 	accumulation: scenario.training.accumulation,
 	credit: 1,
-	isAdapterPublished: scenario.evaluation.everyRounds > 0,
+	isAdapterPublished: isEvaluated(scenario),
 	answerTimeoutMs: scenario.timing.answerTimeoutMs,
 });
 

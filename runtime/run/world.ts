@@ -17,7 +17,8 @@ import {openWeights} from '../weights/load.ts';
 import {openRunData} from './data.ts';
 import {loadInitial} from './initial.ts';
 import type {World} from './live-run.ts';
-import {checkAgainstModel} from './plan.ts';
+import {localActors} from './local-actor.ts';
+import {checkAgainstModel, rolesOf} from './plan.ts';
 
 export type WorldOptions = {
 	readonly scenario: Scenario;
@@ -68,8 +69,9 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 		const {config, modelHash} = weights;
 		const model = {config, modelHash, vocabularyHash: tokenizer.vocabularyHash};
 		const {clients, validation, rowsCut} = data;
+		const parts = {model, compute, connect: broker.connect, clients, validation, initial};
 		return {
-			world: {model, compute, connect: broker.connect, clients, validation, rowsCut, initial},
+			world: {roles: rolesOf(scenario), openActor: localActors(parts), connect: broker.connect, rowsCut},
 			config,
 			facts: {
 				backend,

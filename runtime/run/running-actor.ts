@@ -1,0 +1,64 @@
+/**
+An actor of a run as the run sees it, in this process or in one of its own. Only types.
+*/
+import type {FrameProblem} from '../../protocols/envelope.ts';
+import type {Clock} from '../../protocols/ports.ts';
+import type {Scenario} from '../../protocols/scenario.ts';
+import type {NamedTensors} from '../../protocols/tensor.ts';
+import type {HostObserver} from '../host/observer.ts';
+import type {ActorCheckpoint} from './checkpoint.ts';
+import type {TraceOptions} from './tracing.ts';
+
+export type ActorKind = 'client' | 'main-server' | 'fed-server' | 'evaluator';
+export type ActorRole = {readonly kind: ActorKind; readonly id: string};
+
+/** Where it stands. */
+export type ActorStatus = {
+	/** It waits for others and none of its passes is under way. */
+	readonly isQuiet: boolean;
+	readonly isDone: boolean;
+	/** Why it gave up; null while it runs or when it ended well. */
+	readonly failure: string | null;
+};
+
+/** What an actor tells its run. */
+export type ActorEvents = {
+	readonly changed: () => void;
+	/** `isLost`: it could not say so itself, because it threw or its process died. */
+	readonly done: (failure: string | null, isLost: boolean) => void;
+	readonly dropped: (problem: FrameProblem, sender: string) => void;
+	/** The fed server asks for a checkpoint between two rounds; the next one opens when it resolves. */
+	readonly checkpoint: () => Promise<void>;
+};
+
+export type ActorRequest = ActorRole & {
+	readonly scenario: Scenario;
+	/** The run's id on the bus. */
+	readonly run: string;
+	readonly folder: string;
+	readonly clock: Clock;
+	readonly saved?: ActorCheckpoint | undefined;
+	readonly events: ActorEvents;
+	/** What a process of its own records; actors in this process are recorded by `watch`. */
+	readonly trace?: TraceOptions | undefined;
+	readonly watch?: HostObserver | undefined;
+};
+
+export interface RunningActor extends ActorRole, ActorStatus {
+	/** Joins the bus and begins. */
+	start(): Promise<void>;
+	/** Stops at the next step boundary. */
+	pause(): void;
+	resume(): void;
+	/**
+	A snapshot with its arithmetic, once everything it published before has reached the broker.
+	A client or main server comes to rest first; with `isLast` all do, and leave the bus with the snapshot.
+	*/
+	save(options: {readonly isLast: boolean}): Promise<ActorCheckpoint>;
+	/** Its adapter now, in the wire format of adapters. */
+	readAdapter(): Promise<NamedTensors>;
+	/** Leaves the bus; nothing is sent. */
+	stop(): Promise<void>;
+}
+
+export type OpenActor = (request: ActorRequest) => Promise<RunningActor>;
