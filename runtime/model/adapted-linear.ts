@@ -73,14 +73,14 @@ export function packAdapter(
 const projectionsOf: Record<Slot, readonly Projection[]> = {
 	qkv: ['q', 'k', 'v', 'qkv'],
 	o: ['o'],
-	up: ['gate', 'up'],
+	gate: ['gate'],
+	up: ['up'],
 	down: ['down'],
 };
 
-function outputsOf({hidden, heads, kvHeads, headDim, ffn, family}: ModelConfig, slot: Slot): number {
+function outputsOf({hidden, heads, kvHeads, headDim, ffn}: ModelConfig, slot: Slot): number {
 	if (slot === 'qkv') return (heads + 2 * kvHeads) * headDim;
-	if (slot === 'up') return family === 'llama' ? 2 * ffn : ffn;
-	return hidden;
+	return slot === 'gate' || slot === 'up' ? ffn : hidden;
 }
 
 /** Projection by projection, so that one projection's pieces lie side by side. */

@@ -1,7 +1,7 @@
 /**
 A pre-norm transformer block, the same for both families: forward that keeps what backward needs, and backward down to what is trained.
 
-    x -> norm1 -> q|k|v -> attention -> o -> (+ x) -> norm2 -> up -> activation -> down -> (+)
+    x -> norm1 -> q|k|v -> attention -> o -> (+ x) -> norm2 -> up (and gate) -> activation -> down -> (+)
 */
 import type {DeviceTensor, Kernels} from '../tensor/backend.ts';
 import {
@@ -14,28 +14,27 @@ import {
 import {type AttentionLayout, type AttentionSaved, areKeysReached, attend, attendBackward} from './attention.ts';
 import type {ModelConfig} from './config.ts';
 import {
-	type Activation,
 	type ActivationSaved,
-	activate,
-	activateBackward,
+	gelu,
 	type Linear,
 	type Norm,
 	type NormSaved,
 	norm,
 	normBackward,
+	swiglu,
 } from './layers.ts';
 import type {AdapterTensors, Slot} from './lora.ts';
 
-/** The frozen weights of a block. `qkv` is fused along the outputs, and so are gate and up of a gated MLP. */
+/** The frozen weights of a block. `qkv` is fused along the outputs; with a gate the MLP is SwiGLU, without it GELU. */
 export type Block = {
 	readonly index: number;
 	readonly norm1: Norm;
 	readonly qkv: Linear;
 	readonly o: Linear;
 	readonly norm2: Norm;
+	readonly gate?: Linear;
 	readonly up: Linear;
 	readonly down: Linear;
-	readonly activation: Activation;
 };
 
 /** The rows that go on after attention, as values and on the device; the others only serve as keys and values. */
@@ -58,6 +57,7 @@ export type BlockSaved = {
 	readonly attention: AttentionSaved;
 	readonly o: AdaptedSaved;
 	readonly norm2: NormSaved;
+	readonly gate: AdaptedSaved;
 	readonly up: AdaptedSaved;
 	readonly activation: ActivationSaved;
 	readonly down: AdaptedSaved;
@@ -70,36 +70,35 @@ export function blockForward(
 	x: DeviceTensor,
 	rows?: RowChoice,
 ): {y: DeviceTensor; saved: BlockSaved | undefined} {
-	return pass.k.scope(() => {
-		const {y, saved} = computeForward(pass, block, x, rows);
-		return {y, saved: pass.keeps ? saved : undefined};
-	});
-}
-
-function computeForward(pass: BlockPass, block: Block, x: DeviceTensor, rows: RowChoice | undefined) {
 	const {k, config, layout, adaptation, keeps} = pass;
-	const pack = (slot: Slot, of?: Int32Array) => packAdapter(k, config, {block: block.index, slot}, adaptation, of);
-	const norm1 = norm(k, block.norm1, x);
-	const qkv = adaptedLinear(k, block.qkv, pack('qkv'), norm1.y);
-	const attention = attend(k, config, layout, qkv.y);
-	const mixed = rows ? k.gatherRows(attention.mixed, rows.index) : attention.mixed;
-	const o = adaptedLinear(k, block.o, pack('o', rows?.values), mixed);
-	const residual = k.add(rows ? k.gatherRows(x, rows.index) : x, o.y);
-	const norm2 = norm(k, block.norm2, residual);
-	const up = adaptedLinear(k, block.up, pack('up', rows?.values), norm2.y);
-	const activation = activate(k, block.activation, up.y, keeps);
-	const down = adaptedLinear(k, block.down, pack('down', rows?.values), activation.y);
-	const saved: BlockSaved = {
-		norm1: norm1.saved,
-		qkv: qkv.saved,
-		attention: attention.saved,
-		o: o.saved,
-		norm2: norm2.saved,
-		up: up.saved,
-		activation: activation.saved,
-		down: down.saved,
-	};
-	return {y: k.add(residual, down.y), saved};
+	const map = (slot: Slot, frozen: Linear, input: DeviceTensor, of?: Int32Array) =>
+		adaptedLinear(k, frozen, packAdapter(k, config, {block: block.index, slot}, adaptation, of), input);
+	return k.scope(() => {
+		const norm1 = norm(k, block.norm1, x);
+		const qkv = map('qkv', block.qkv, norm1.y);
+		const attention = k.consume(qkv.y, () => attend(k, config, layout, qkv.y));
+		const mixed = rows ? k.gatherRows(attention.mixed, rows.index) : attention.mixed;
+		const o = map('o', block.o, mixed, rows?.values);
+		const residual = k.add(rows ? k.gatherRows(x, rows.index) : x, o.y);
+		const norm2 = norm(k, block.norm2, residual);
+		const gate = block.gate && map('gate', block.gate, norm2.y, rows?.values);
+		const up = map('up', block.up, norm2.y, rows?.values);
+		const activation = gate ? swiglu(k, gate.y, up.y, keeps) : gelu(k, up.y, keeps);
+		k.dispose([gate?.y, up.y]);
+		const down = map('down', block.down, activation.y, rows?.values);
+		const saved = activation.saved && {
+			norm1: norm1.saved,
+			qkv: qkv.saved,
+			attention: attention.saved,
+			o: o.saved,
+			norm2: norm2.saved,
+			gate: gate?.saved,
+			up: up.saved,
+			activation: activation.saved,
+			down: down.saved,
+		};
+		return {y: k.add(residual, down.y), saved};
+	});
 }
 
 /** What the backward of a pass has in common; `gradients[k]` receives those of the k-th adapter. */
@@ -135,16 +134,18 @@ function computeBackward(
 ): DeviceTensor | undefined {
 	const isQkvReached = wantsInput || saved.qkv !== undefined;
 	const isOReached = isQkvReached || saved.o !== undefined;
-	const isUpReached = isOReached || saved.up !== undefined;
+	const isMlpReached = isOReached || saved.up !== undefined || saved.gate !== undefined;
 	const qkvProjections = saved.qkv?.packed.pieces.map(piece => piece.projection) ?? [];
 	const needsKeys = areKeysReached(config, qkvProjections, wantsInput);
 	const back = (slot: Slot, at: DeviceTensor, wants: boolean) =>
-		adaptedLinearBackward(k, block[slot], saved[slot], at, {wantsInput: wants, gradients});
+		adaptedLinearBackward(k, block[slot]!, saved[slot], at, {wantsInput: wants, gradients});
 
-	const dActivated = back('down', dy, isUpReached);
+	const dActivated = back('down', dy, isMlpReached);
 	if (!dActivated) return undefined;
-	const dNorm2 = back('up', activateBackward(k, block.activation, saved.activation, dActivated), isOReached);
-	if (!dNorm2) return undefined;
+	const dUp = back('up', k.mul(dActivated, saved.activation.up), isOReached);
+	const dGate = saved.activation.gate && back('gate', k.mul(dActivated, saved.activation.gate), isOReached);
+	if (!dUp) return undefined;
+	const dNorm2 = dGate ? k.add(dUp, dGate) : dUp;
 	const dResidual = k.add(dy, normBackward(k, block.norm2, saved.norm2, dNorm2));
 	const dMixed = back('o', dResidual, isQkvReached);
 	if (!dMixed) return undefined;

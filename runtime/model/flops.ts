@@ -70,7 +70,8 @@ function slotFlops({config, tokens, rest}: BlockShape): Record<Slot, number> {
 	return {
 		qkv: 2 * tokens * hidden * (heads + 2 * kvHeads) * headDim,
 		o: 2 * rest * heads * headDim * hidden,
-		up: 2 * rest * hidden * ffn * (family === 'llama' ? 2 : 1),
+		gate: family === 'llama' ? 2 * rest * hidden * ffn : 0,
+		up: 2 * rest * hidden * ffn,
 		down: 2 * rest * ffn * hidden,
 	};
 }
@@ -88,12 +89,19 @@ function adapterProducts({config, tokens, rest, lora}: BlockShape) {
 }
 
 function blockForwardFlops(shape: BlockShape): {blocks: number; adapter: number} {
-	const {qkv, o, up, down} = slotFlops(shape);
+	const frozen = Object.values(slotFlops(shape)).reduce((sum, flops) => sum + flops, 0);
 	const adapter = adapterProducts(shape).reduce((sum, {a, b}) => sum + a + b, 0);
-	return {blocks: qkv + o + up + down + 2 * squareProduct(shape), adapter};
+	return {blocks: frozen + 2 * squareProduct(shape), adapter};
 }
 
-const slotsDownward: readonly Slot[] = ['down', 'up', 'o', 'qkv'];
+/** The maps that a map's input comes from, in the same block. */
+const below: Readonly<Record<Slot, readonly Slot[]>> = {
+	down: ['gate', 'up', 'o', 'qkv'],
+	up: ['o', 'qkv'],
+	gate: ['o', 'qkv'],
+	o: ['qkv'],
+	qkv: [],
+};
 
 /** A slot's own backward product is needed when something below it is trained or wanted. */
 function blockBackwardFlops(shape: BlockShape, wantsInput: boolean): {blocks: number; adapter: number} {
@@ -102,8 +110,8 @@ function blockBackwardFlops(shape: BlockShape, wantsInput: boolean): {blocks: nu
 	const isAdapted = (slot: Slot) => products.some(product => product.slot === slot);
 	let blocks = 0;
 	let adapter = 0;
-	for (const [index, slot] of slotsDownward.entries()) {
-		const isInputReached = wantsInput || slotsDownward.slice(index + 1).some(isAdapted);
+	for (const slot of Object.keys(below) as Slot[]) {
+		const isInputReached = wantsInput || below[slot].some(isAdapted);
 		if (isInputReached) blocks += slots[slot];
 		for (const {a, b} of products.filter(product => product.slot === slot))
 			adapter += 2 * b + a + (isInputReached ? a : 0);

@@ -29,7 +29,6 @@ export function gpt2Reader({source, tensor}: Reader): FamilyReader {
 				norm2: await norm(`${at}.ln_2`),
 				up: await linear(`${at}.mlp.c_fc`),
 				down: await linear(`${at}.mlp.c_proj`),
-				activation: 'gelu',
 			};
 		},
 		embedding: async () => ({

@@ -58,66 +58,39 @@ export function normBackward(
 	});
 }
 
-export type Activation = 'gelu' | 'swiglu';
+/** The derivatives of an activation at its inputs, evaluated in the forward: `[N, F]` each. */
+export type ActivationSaved = {readonly up: DeviceTensor; readonly gate?: DeviceTensor};
 
-/** What the backward of an activation needs: its derivative(s), already evaluated. */
-export type ActivationSaved = readonly DeviceTensor[];
-
-/** GELU in its tanh form, `[N, F]` to `[N, F]`, or SwiGLU, `[N, gate F | up F]` to `[N, F]`. */
-export function activate(k: Kernels, activation: Activation, u: DeviceTensor, keeps: boolean) {
-	return k.scope(() => (activation === 'gelu' ? gelu(k, u, keeps) : swiglu(k, u, keeps)));
-}
-
-/** The gradient at the activation's input. */
-export function activateBackward(
-	k: Kernels,
-	activation: Activation,
-	saved: ActivationSaved,
-	dy: DeviceTensor,
-): DeviceTensor {
-	return k.scope(() => {
-		const pieces = saved.map(derivative => k.mul(dy, derivative));
-		return activation === 'gelu' ? pieces[0]! : k.concat(pieces, 1);
-	});
-}
+export type Activated = {readonly y: DeviceTensor; readonly saved: ActivationSaved | undefined};
 
 const slope = 2 * Math.sqrt(2 / Math.PI);
 const cubic = 0.044715;
 
 /**
-`0.5 u (1 + tanh(sqrt(2/pi) (u + 0.044715 u^3)))` is `u s(z)` with the logistic s and `z = slope u + slope cubic u^3`.
-Its derivative is `s + s' u dz/du`, and `u dz/du = 3 z - 2 slope u`.
-The inner scopes free what is wide as soon as it is used, so that the next result finds its memory in the cache.
+GELU in its tanh form, `0.5 u (1 + tanh(sqrt(2/pi) (u + 0.044715 u^3)))`, which is `u s(z)` with the logistic s and
+`z = slope u + slope cubic u^3`. Its derivative is `s + s' u dz/du`, and `u dz/du = z + 2 slope cubic u^3`.
+What is wide is freed as soon as it is used, so that the next result finds its memory in the cache.
 */
-function gelu(k: Kernels, u: DeviceTensor, keeps: boolean): {y: DeviceTensor; saved: ActivationSaved} {
-	const factor = k.scope(() =>
-		k.addScalar(
-			k.scope(() => k.scale(k.square(u), slope * cubic)),
-			slope,
-		),
-	);
-	const z = k.consume(factor, () => k.mul(u, factor));
-	const s = k.sigmoid(z);
-	const y = k.mul(u, s);
-	if (!keeps) return {y, saved: []};
-	const turned = k.scope(() =>
-		k.sub(
-			k.consume(z, () => k.scale(z, 3)),
-			k.scale(u, 2 * slope),
-		),
-	);
-	const change = k.consume(turned, () => k.sigmoidGradient(s, turned));
-	return {y, saved: [k.consume(change, () => k.add(s, change))]};
+export function gelu(k: Kernels, u: DeviceTensor, keeps: boolean): Activated {
+	return k.scope(() => {
+		const cubed = k.scope(() => k.scale(k.negatedCube(u), -slope * cubic));
+		const z = k.scope(() => k.add(k.scale(u, slope), cubed));
+		const s = k.sigmoid(z);
+		const y = k.mul(u, s);
+		if (!keeps) return {y, saved: undefined};
+		const change = k.scope(() => k.sigmoidGradient(s, k.sum([z, cubed, cubed])));
+		return {y, saved: {up: k.add(s, change)}};
+	});
 }
 
-/** `silu(gate) up`; the derivatives are `up (s + gate s')` at the gate and `silu(gate)` at up. */
-function swiglu(k: Kernels, gateUp: DeviceTensor, keeps: boolean): {y: DeviceTensor; saved: ActivationSaved} {
-	const width = gateUp.shape[1]! / 2;
-	const [gate, up] = k.split(gateUp, [width, width], 1) as [DeviceTensor, DeviceTensor];
-	const s = k.sigmoid(gate);
-	const silu = k.mul(gate, s);
-	const y = k.mul(silu, up);
-	if (!keeps) return {y, saved: []};
-	const slopeOfSilu = k.scope(() => k.add(s, k.sigmoidGradient(s, gate)));
-	return {y, saved: [k.consume(slopeOfSilu, () => k.mul(up, slopeOfSilu)), silu]};
+/** `silu(gate) up`; the derivatives are `up (s + gate s')` at the gate and `silu(gate)` at up, with the logistic s of the gate. */
+export function swiglu(k: Kernels, gate: DeviceTensor, up: DeviceTensor, keeps: boolean): Activated {
+	return k.scope(() => {
+		const s = k.sigmoid(gate);
+		const silu = k.mul(gate, s);
+		const y = k.mul(silu, up);
+		if (!keeps) return {y, saved: undefined};
+		const slopeOfSilu = k.scope(() => k.add(s, k.sigmoidGradient(s, gate)));
+		return {y, saved: {gate: k.mul(up, slopeOfSilu), up: silu}};
+	});
 }

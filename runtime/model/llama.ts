@@ -29,9 +29,9 @@ export function llamaReader({source, tensor, stacked}: Reader): FamilyReader {
 				),
 				o: await linear([`${at}.self_attn.o_proj`]),
 				norm2: await norm(`${at}.post_attention_layernorm`),
-				up: await linear(['gate', 'up'].map(name => `${at}.mlp.${name}_proj`)),
+				gate: await linear([`${at}.mlp.gate_proj`]),
+				up: await linear([`${at}.mlp.up_proj`]),
 				down: await linear([`${at}.mlp.down_proj`]),
-				activation: 'swiglu',
 			};
 		},
 		embedding: async () => ({tokens: await tensor('model.embed_tokens.weight')}),

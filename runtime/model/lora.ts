@@ -44,8 +44,8 @@ export type Adapter = {readonly alpha: number; readonly isRankStabilised: boolea
 export const scalingOf = ({alpha, isRankStabilised}: Omit<Adapter, 'tensors'>, rank: number): number =>
 	alpha / (isRankStabilised ? Math.sqrt(rank) : rank);
 
-/** The four linear maps of a block; adapted projections are column ranges of their outputs. */
-export type Slot = 'qkv' | 'o' | 'up' | 'down';
+/** The linear maps of a block (`gate` in the Llama family only); adapted projections are column ranges of their outputs. */
+export type Slot = 'qkv' | 'o' | 'gate' | 'up' | 'down';
 
 /** Where a projection lies: its map, the first output column and the extents of its A and B. */
 export type Place = {readonly slot: Slot; readonly offset: number; readonly outputs: number; readonly inputs: number};
@@ -62,8 +62,8 @@ export function placeOf(config: ModelConfig, projection: Projection): Place {
 		v: {slot: 'qkv', offset: queries + keys, outputs: keys, inputs: hidden},
 		qkv: isGated ? undefined : {slot: 'qkv', offset: 0, outputs: queries + 2 * keys, inputs: hidden},
 		o: {slot: 'o', offset: 0, outputs: hidden, inputs: queries},
-		gate: isGated ? {slot: 'up', offset: 0, outputs: ffn, inputs: hidden} : undefined,
-		up: {slot: 'up', offset: isGated ? ffn : 0, outputs: ffn, inputs: hidden},
+		gate: isGated ? {slot: 'gate', offset: 0, outputs: ffn, inputs: hidden} : undefined,
+		up: {slot: 'up', offset: 0, outputs: ffn, inputs: hidden},
 		down: {slot: 'down', offset: 0, outputs: hidden, inputs: ffn},
 	};
 	const place = places[projection];

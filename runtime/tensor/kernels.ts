@@ -39,6 +39,10 @@ export interface Kernels {
 	scale(x: DeviceTensor, factor: number): DeviceTensor;
 	addScalar(x: DeviceTensor, term: number): DeviceTensor;
 	square(x: DeviceTensor): DeviceTensor;
+	/** `-x^3`, which TensorFlow has in one pass. */
+	negatedCube(x: DeviceTensor): DeviceTensor;
+	/** The sum of tensors of one shape, in one pass. */
+	sum(terms: readonly DeviceTensor[]): DeviceTensor;
 	/** `1 / sqrt(x)`. */
 	rsqrt(x: DeviceTensor): DeviceTensor;
 	sigmoid(x: DeviceTensor): DeviceTensor;

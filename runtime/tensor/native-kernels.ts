@@ -36,6 +36,7 @@ export function nativeKernels(tf: typeof Tf, backend: NodeBackend): Kernels {
 	const constants = constantsOf(tf);
 	const operations = operationsOf(backend);
 	const {unary, binary, products, ints} = operations;
+	const negatedSquareTimes = binary('ReciprocalGrad');
 	const rows = (name: string) => {
 		const attributes = [operations.float, operations.flag('keep_dims', true), ints('Tidx')];
 		return (x: DeviceTensor) => operations.run(name, attributes, [x, constants.vector([-1])]);
@@ -54,6 +55,8 @@ export function nativeKernels(tf: typeof Tf, backend: NodeBackend): Kernels {
 		scale: scalar(binary('Mul'), constants),
 		addScalar: scalar(binary('AddV2'), constants),
 		square: unary('Square'),
+		negatedCube: x => negatedSquareTimes(x, x),
+		sum: terms => operations.run('AddN', [operations.count('N', terms.length), operations.float], terms),
 		rsqrt: unary('Rsqrt'),
 		sigmoid: unary('Sigmoid'),
 		sigmoidGradient: binary('SigmoidGrad'),

@@ -24,6 +24,8 @@ export function portableKernels(tf: typeof Tf): Kernels {
 		scale: (x, factor) => tf.mul(x, factor),
 		addScalar: (x, term) => tf.add(x, term),
 		square: x => tf.square(x),
+		negatedCube: x => tf.neg(tf.mul(x, tf.square(x))),
+		sum: terms => tf.addN([...terms]),
 		rsqrt: x => tf.rsqrt(x),
 		sigmoid: x => tf.sigmoid(x),
 		sigmoidGradient: (y, dy) => tf.mul(dy, tf.sub(y, tf.square(y))),

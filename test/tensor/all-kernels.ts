@@ -35,6 +35,8 @@ export function allKernels(k: Kernels): Record<string, Float32Array> {
 			scale: k.scale(a, 0.3),
 			addScalar: k.addScalar(a, 0.3),
 			square: k.square(a),
+			negatedCube: k.negatedCube(a),
+			sum: k.sum([a, b, a]),
 			rsqrt: k.rsqrt(k.addScalar(a, 2)),
 			sigmoid: k.sigmoid(a),
 			sigmoidGradient: k.sigmoidGradient(k.sigmoid(a), b),
