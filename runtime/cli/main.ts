@@ -4,6 +4,8 @@ The command line: which commands there are, and how an error becomes a sentence 
 import {Command, CommanderError} from 'commander';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {registerDoctor} from './commands/doctor.ts';
+import {registerExport} from './commands/export.ts';
+import {registerReport} from './commands/report.ts';
 import {registerRun} from './commands/run.ts';
 import {registerSetup} from './commands/setup.ts';
 import {registerStart} from './commands/start.ts';
@@ -35,7 +37,8 @@ function program(): Command {
 		.showHelpAfterError('(--help shows what is possible)')
 		.addHelpText('after', examples)
 		.exitOverride();
-	for (const register of [registerSetup, registerDoctor, registerRun, registerStart]) register(command);
+	for (const register of [registerSetup, registerDoctor, registerRun, registerStart, registerReport, registerExport])
+		register(command);
 	for (const sub of command.commands) sub.exitOverride().showHelpAfterError('(--help shows what is possible)');
 	return command;
 }

@@ -4,7 +4,7 @@ One run from a scenario, from its first line on the screen to its folder on the 
 import {randomBytes} from 'node:crypto';
 import {join, resolve} from 'node:path';
 import {checkScenario} from '../../protocols/check-scenario.ts';
-import {CutlayerError} from '../../protocols/errors.ts';
+import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {createRunFolder, readJson, replaceJson, runFiles} from '../run/folder.ts';
 import {LiveRun, type LiveRunOptions, type RunResult} from '../run/live-run.ts';
@@ -111,7 +111,14 @@ async function leave({summary, adapters}: RunResult, {scenario, folder, open, vi
 		await saveAdapters(join(folder, runFiles.adapters), adapters, {scenario, config: open.config});
 	}
 	await replaceJson(join(folder, runFiles.summary), summary);
+	await report(folder, view);
 	view.end(summary, folder);
 	if (json) process.stdout.write(`${JSON.stringify({folder, ...summary})}\n`);
 	process.exitCode = {done: 0, failed: 1, interrupted: 130}[summary.status];
+}
+
+/** A run is not lost with its report: what stops one is said, and `cutlayer report` can be tried again. */
+async function report(folder: string, view: RunView): Promise<void> {
+	const {writeReport} = await import('../report/write.ts');
+	await writeReport(folder).catch(error => view.notice(`No report was written: ${errorText(error)}`));
 }
