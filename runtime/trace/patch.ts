@@ -13,6 +13,9 @@ type PlainObject = Readonly<Record<string, unknown>>;
 const isPlainObject = (value: unknown): value is PlainObject =>
 	typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** An actor may be called `constructor`. */
+const own = (object: PlainObject, key: string): unknown => (Object.hasOwn(object, key) ? object[key] : undefined);
+
 /** The operations that make `after` of `before`; a member that is `undefined` counts as absent. */
 export function patchOf(before: unknown, after: unknown): Operation[] {
 	const operations: Operation[] = [];
@@ -27,14 +30,14 @@ function collect(before: unknown, after: unknown, path: string, operations: Oper
 		return;
 	}
 	for (const key of Object.keys(after)) {
-		const [old, value] = [before[key], after[key]];
+		const [old, value] = [own(before, key), own(after, key)];
 		if (old === value || value === undefined) continue;
 		const at = `${path}/${escaped(key)}`;
 		if (old === undefined) operations.push({op: 'add', path: at, value});
 		else collect(old, value, at, operations);
 	}
 	for (const key of Object.keys(before)) {
-		if (before[key] !== undefined && after[key] === undefined)
+		if (own(before, key) !== undefined && own(after, key) === undefined)
 			operations.push({op: 'remove', path: `${path}/${escaped(key)}`});
 	}
 }
@@ -50,7 +53,7 @@ export function applyPatch(value: unknown, operations: readonly Operation[]): un
 function applied(value: unknown, [key, ...rest]: readonly string[], operation: Operation): unknown {
 	if (key === undefined) return operation.op === 'remove' ? undefined : operation.value;
 	const object = isPlainObject(value) ? value : {};
-	const next = applied(object[key], rest, operation);
+	const next = applied(own(object, key), rest, operation);
 	if (next !== undefined) return {...object, [key]: next};
 	const {[key]: _, ...others} = object;
 	return others;
@@ -67,8 +70,8 @@ export function isSame(a: unknown, b: unknown): boolean {
 	}
 	const [left, right] = [a as PlainObject, b as PlainObject];
 	return (
-		Object.keys(left).every(key => isSame(left[key], right[key])) &&
-		Object.keys(right).every(key => right[key] === undefined || left[key] !== undefined)
+		Object.keys(left).every(key => isSame(own(left, key), own(right, key))) &&
+		Object.keys(right).every(key => own(right, key) === undefined || own(left, key) !== undefined)
 	);
 }
 

@@ -83,16 +83,24 @@ export class TraceReader {
 			const batch: TraceRecord[] = [];
 			let offset = 0;
 			let needed = 0;
+			let damage: unknown;
 			while (n <= to) {
 				const place = {path: this.path, n, at: at + offset};
-				const length = lengthAt(bytes, offset, place);
-				needed = frameBytes + (length ?? 0);
-				if (length === undefined || offset + needed > bytes.byteLength) break;
-				if (n >= from) batch.push(recordAt(bytes, offset, length, place) as TraceRecord);
+				try {
+					const length = lengthAt(bytes, offset, place);
+					needed = frameBytes + (length ?? 0);
+					if (length === undefined || offset + needed > bytes.byteLength) break;
+					if (n >= from) batch.push(recordAt(bytes, offset, length, place) as TraceRecord);
+				} catch (error) {
+					damage = error;
+					break;
+				}
 				offset += needed;
 				n++;
 			}
 			if (batch.length > 0) yield batch;
+			// What is whole before it is read.
+			if (damage !== undefined) throw damage;
 			at += offset;
 			const isAtEnd = bytes.byteLength < size;
 			if (n > to || isAtEnd) return {at, tornBytes: n > to ? 0 : bytes.byteLength - offset, next: n};

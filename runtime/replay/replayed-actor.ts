@@ -1,0 +1,221 @@
+/**
+One actor of a trace, fed with its recorded inputs: what it does now is compared with what it did then.
+It needs neither model nor broker nor weights, because a machine sees handles only.
+*/
+import {type AnyStateMachine, fromCallback} from 'xstate';
+import {clientMachine} from '../../actors/client.ts';
+import {evaluatorMachine} from '../../actors/evaluator.ts';
+import {fedServerMachine} from '../../actors/fed-server.ts';
+import {mainServerMachine} from '../../actors/main-server.ts';
+import {CutlayerError} from '../../protocols/errors.ts';
+import {createMachineActor, type MachineStart} from '../host/machine-actor.ts';
+import type {Command, InputRecord, Outcome, StartedRecord, TraceEvent} from '../trace/format.ts';
+import {isSame, patchOf} from '../trace/patch.ts';
+
+const machines: Readonly<Record<string, AnyStateMachine>> = {
+	client: clientMachine,
+	evaluator: evaluatorMachine,
+	'fed-server': fedServerMachine,
+	'main-server': mainServerMachine,
+};
+
+/** The first thing in which a replayed record is not the recorded one. */
+export type Difference = {
+	/** `command 0`, `state`, `context` with a path, or `error`. */
+	readonly what: string;
+	readonly recorded: unknown;
+	readonly replayed: unknown;
+};
+
+type Actor = ReturnType<typeof createMachineActor>;
+
+/** A replayed command has no size: the tensors are not here. */
+type Replayed =
+	| {readonly send: string; readonly to?: string; readonly body: unknown}
+	| {readonly pass: string; readonly input: unknown}
+	| {readonly timer: number; readonly delayMs: number};
+
+export class ReplayedActor {
+	readonly id: string;
+	readonly #incarnation: number;
+	readonly #machine: AnyStateMachine;
+	#sequence: number;
+	#actor: Actor | undefined;
+	#commands: Replayed[] = [];
+	#thrown: string | undefined;
+	/** What the recorded state was after the last record, and the replayed context. */
+	#state: unknown;
+	#context: unknown;
+	/** False after lost records: the numbers of timers and of the next message are then taken from the record. */
+	#areTimersKnown = true;
+	#isSequenceKnown = true;
+
+	/** Throws `trace-invalid` for a role that this version does not know. */
+	constructor({actor, role, incarnation, sequence}: StartedRecord) {
+		const machine = machines[role];
+		if (!machine) {
+			const known = Object.keys(machines).join(', ');
+			throw new CutlayerError(
+				'trace-invalid',
+				`${actor} is a ${role}: expected one of ${known}; use the version of Cutlayer that recorded it`,
+			);
+		}
+		this.id = actor;
+		this.#machine = machine;
+		this.#incarnation = incarnation;
+		this.#sequence = sequence;
+	}
+
+	get state(): unknown {
+		return this.#actor?.getSnapshot().value;
+	}
+
+	get context(): unknown {
+		return this.#actor?.getSnapshot().context;
+	}
+
+	start(record: StartedRecord): Difference | undefined {
+		this.#create('snapshot' in record ? {snapshot: record.snapshot} : {input: record.input ?? {}});
+		this.#actor!.start();
+		return this.#compare(record);
+	}
+
+	/** Feeds one input. After records were lost, goes on from what the next whole record says. */
+	feed(record: InputRecord): Difference | undefined {
+		this.#actor!.send(record.event as TraceEvent);
+		return this.#compare(record);
+	}
+
+	/** Takes over a record's whole context and state without comparing; false when the record has none. */
+	jumpTo({context, state}: Outcome): boolean {
+		if (context === undefined || state === undefined) return false;
+		const snapshot = this.#machine.resolveState({value: state as string, context});
+		this.#create({snapshot: snapshot});
+		this.#actor!.start();
+		this.#areTimersKnown = false;
+		this.#commands = [];
+		this.#state = state;
+		this.#context = this.context;
+		this.#isSequenceKnown = false;
+		return true;
+	}
+
+	/** Messages that the host sent, not the machine. */
+	skip(commands: readonly Command[]): void {
+		this.#sequence += commands.filter(command => 'send' in command || 'unsent' in command).length;
+	}
+
+	stop(): void {
+		this.#actor?.stop();
+	}
+
+	#create(start: MachineStart): void {
+		this.#actor?.stop();
+		const passes = Object.keys(this.#machine.implementations.actors).map(pass => [pass, this.#passOf(pass)] as const);
+		this.#actor = createMachineActor({
+			id: this.id,
+			machine: this.#machine,
+			start,
+			clock: {setTimeout: () => 0, clearTimeout: () => undefined},
+			passes: Object.fromEntries(passes),
+			send: ({verb, to, body}) => this.#commands.push({send: verb, ...(to !== undefined && {to}), body}),
+			onInput: () => undefined,
+			onTimerSet: (timer, delayMs) => this.#commands.push({timer, delayMs}),
+			onSettled: () => undefined,
+			onDone: thrown => {
+				this.#thrown = thrown;
+			},
+		});
+	}
+
+	#passOf(pass: string) {
+		return fromCallback<{type: string}, unknown>(({input}) => void this.#commands.push({pass, input}));
+	}
+
+	#compare(record: StartedRecord | InputRecord): Difference | undefined {
+		const commands = this.#commands;
+		this.#commands = [];
+		if (record.thrown !== undefined || this.#thrown !== undefined) return this.#compareThrown(record.thrown);
+		const difference = this.#compareCommands(record.commands ?? [], commands) ?? this.#compareState(record);
+		this.#context = this.context;
+		return difference;
+	}
+
+	#compareThrown(recorded: string | undefined): Difference | undefined {
+		const replayed = this.#thrown;
+		this.#thrown = undefined;
+		const isEqual = recorded !== undefined && replayed !== undefined && recorded.endsWith(replayed);
+		return isEqual ? undefined : {what: 'error', recorded, replayed};
+	}
+
+	#compareCommands(recorded: readonly Command[], replayed: readonly Replayed[]): Difference | undefined {
+		for (let index = 0; index < Math.max(recorded.length, replayed.length); index++) {
+			const [then, now] = [this.#comparable(recorded[index]), this.#withId(replayed[index], recorded[index])];
+			if (!isSame(then, now)) return {what: `command ${index}`, recorded: then, replayed: now};
+		}
+		return undefined;
+	}
+
+	/** A recorded command without what a replay cannot know. */
+	#comparable(command: Command | undefined): unknown {
+		if (!command) return undefined;
+		if ('send' in command) {
+			const {bytes: _, tensors: __, ...rest} = command;
+			return rest;
+		}
+		if ('unsent' in command) {
+			const {problem: _, ...rest} = command;
+			return rest;
+		}
+		return 'timer' in command && !this.#areTimersKnown ? {delayMs: command.delayMs} : command;
+	}
+
+	/** A replayed command as the trace would hold it. */
+	#withId(command: Replayed | undefined, recorded: Command | undefined): unknown {
+		if (command && 'send' in command) {
+			if (!this.#isSequenceKnown && recorded && 'send' in recorded) {
+				this.#sequence = Number(recorded.id.slice(recorded.id.lastIndexOf(':') + 1));
+				this.#isSequenceKnown = true;
+			}
+			const sequence = this.#sequence++;
+			const {send, ...rest} = command;
+			if (recorded && 'unsent' in recorded) return {unsent: send, ...rest};
+			return {send, id: `${this.id}:${this.#incarnation}:${sequence}`, ...rest};
+		}
+		return command && 'timer' in command && !this.#areTimersKnown ? {delayMs: command.delayMs} : command;
+	}
+
+	#compareState({state, patch, context}: Outcome): Difference | undefined {
+		if (state !== undefined) this.#state = state;
+		if (!isSame(this.#state, this.state)) return {what: 'state', recorded: this.#state, replayed: this.state};
+		const isWhole = context !== undefined;
+		const difference = isWhole
+			? patchOf(context, this.context)[0]
+			: firstUnlike(patch ?? [], patchOf(this.#context, this.context));
+		if (!difference) return undefined;
+		const {path} = difference;
+		const recorded = isWhole ? valueAt(context, path) : patch?.find(operation => operation.path === path);
+		return {what: `context ${path}`, recorded, replayed: valueAt(this.context, path)};
+	}
+}
+
+type Operations = readonly ReturnType<typeof patchOf>[number][];
+
+/** The first operation that is in one patch and not in the other; their order is of no importance. */
+function firstUnlike(recorded: Operations, replayed: Operations): Operations[number] | undefined {
+	const other = new Map(replayed.map(operation => [operation.path, operation]));
+	for (const operation of recorded) {
+		if (!isSame(operation, other.get(operation.path))) return operation;
+		other.delete(operation.path);
+	}
+	for (const operation of other.values()) return operation;
+	return undefined;
+}
+
+function valueAt(value: unknown, path: string): unknown {
+	const keys = path.split('/').slice(1);
+	return keys.reduce<unknown>(
+		(inner, key) => (inner as Record<string, unknown> | undefined)?.[key.replaceAll('~1', '/').replaceAll('~0', '~')],
+		value,
+	);
+}
