@@ -6,6 +6,7 @@ import type {TSchema} from 'typebox';
 import {Compile} from 'typebox/compile';
 import Value from 'typebox/value';
 import {CutlayerError} from './errors.ts';
+import {faultProblem} from './faults.ts';
 import {type Scenario, type ScenarioFile, scenarioSchema} from './scenario.ts';
 
 const validator = Compile(scenarioSchema);
@@ -13,6 +14,7 @@ const validator = Compile(scenarioSchema);
 type Schema = TSchema & {
 	readonly properties?: Record<string, Schema>;
 	readonly anyOf?: readonly Schema[];
+	readonly items?: Schema;
 	readonly const?: unknown;
 	readonly default?: unknown;
 };
@@ -72,6 +74,10 @@ const invalid = (source: string, path: string, problem: string) =>
 
 /** Names a misspelt key before anything else, with the nearest known one. */
 function checkKeys(schema: Schema, value: Json, path: string, source: string): void {
+	if (Array.isArray(value) && schema.items) {
+		for (const [index, item] of value.entries()) checkKeys(schema.items, item as Json, `${path}.${index}`, source);
+		return;
+	}
 	const branch = branchOf(schema, value);
 	if (!branch?.properties) return;
 	const known = Object.keys(branch.properties);
@@ -86,8 +92,7 @@ function checkKeys(schema: Schema, value: Json, path: string, source: string): v
 					: `known here: ${known.join(', ')}`;
 			throw invalid(source, at, `unknown key; ${hint}`);
 		}
-		if (typeof inner === 'object' && inner !== null && !Array.isArray(inner))
-			checkKeys(property, inner as Json, at, source);
+		if (typeof inner === 'object' && inner !== null) checkKeys(property, inner as Json, at, source);
 	}
 }
 
@@ -113,7 +118,7 @@ function descend(schema: Schema, value: unknown, keys: readonly string[]) {
 	let depth = 0;
 	for (const key of keys) {
 		const branch = branchOf(schema, value);
-		const next = branch?.properties?.[key];
+		const next = Array.isArray(value) ? schema.items : branch?.properties?.[key];
 		if (!next) break;
 		schema = next;
 		value = (value as Json)[key];
@@ -142,6 +147,8 @@ function allowed(schema: Schema, problem: {keyword: string; message: string; par
 /** Contradictions no single value shows. */
 function checkSense(scenario: Scenario, source: string): void {
 	const {closing, clients, data} = scenario;
+	const fault = faultProblem(scenario);
+	if (fault) throw invalid(source, fault.path, fault.problem);
 	if (closing.kind === 'quorum') {
 		if ((closing.count === undefined) === (closing.fraction === undefined)) {
 			throw invalid(source, 'closing', 'a quorum needs either count or fraction; give one of the two');

@@ -2,6 +2,7 @@
 What a run is: one plain checked object. The schema holds every default; nothing here starts anything.
 */
 import Type, {type Static, type TSchema} from 'typebox';
+import {faultSchema, fleetSchema} from './faults.ts';
 
 const literals = <T extends string>(...values: readonly T[]) =>
 	Type.Unsafe<T>(Type.Union(values.map(value => Type.Literal(value))));
@@ -126,6 +127,8 @@ export const scenarioSchema = section({
 		{everyRounds: integer(0, 1, '0 = never'), batchSize: integer(1, 8, 'rows a pass')},
 		{default: {}},
 	),
+	fleet: fleetSchema,
+	faults: Type.Array(faultSchema, {default: [], maxItems: 10_000, description: 'in virtual time only'}),
 	checkpoint: section({everyRounds: integer(0, 0, '0 = only when interrupted')}, {default: {}}),
 	timing: section(
 		{

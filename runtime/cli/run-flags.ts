@@ -8,8 +8,10 @@ export type RunFlags = {
 	readonly set: readonly string[];
 	readonly bus: 'nats' | 'memory';
 	readonly nats?: string;
+	readonly clock?: 'wall' | 'virtual';
 	readonly backend?: 'tensorflow' | 'wasm' | 'cpu';
 	readonly resume?: string;
+	readonly processes?: boolean;
 	readonly trace: 'off' | 'digest' | 'full';
 	readonly json: boolean;
 	readonly quiet: boolean;

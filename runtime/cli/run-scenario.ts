@@ -20,19 +20,30 @@ import {version} from './version.ts';
 /** Runs and reports; sets the exit code to 0 done, 1 failed, 130 interrupted. Throws what cannot start. */
 export async function runScenario(name: string | undefined, flags: RunFlags): Promise<void> {
 	const {scenario, folder, run} = flags.resume ? await resumed(flags.resume, name) : await fresh(name, flags);
+	const {clock = 'wall'} = flags;
+	checkClock(scenario, flags);
 	const view = new RunView(scenario, {isQuiet: flags.quiet || flags.json});
 	const progress = await openProgress(flags.quiet || flags.json);
 	const open = await openWorld({
 		scenario,
 		bus: flags.bus,
+		clock: flags.clock,
 		natsUrl: flags.nats,
 		backend: flags.backend,
+		processes: flags.processes,
 		onNotice: text => view.notice(text),
 		onProgress: progress.onProgress,
 	}).finally(progress.close);
 	try {
 		if (!flags.resume) await createRunFolder(folder);
-		await replaceJson(join(folder, runFiles.config), {run, scenario, ...open.facts, ...machineFacts(), bus: flags.bus});
+		await replaceJson(join(folder, runFiles.config), {
+			run,
+			scenario,
+			...open.facts,
+			...machineFacts(),
+			bus: flags.bus,
+			clock,
+		});
 		view.begin(open.facts, folder);
 		const trace = {level: flags.trace, code: version, backend: open.facts.backend};
 		const result = await interruptible(
@@ -44,6 +55,21 @@ export async function runScenario(name: string | undefined, flags: RunFlags): Pr
 	} finally {
 		view.close();
 		await open.close();
+	}
+}
+
+function checkClock({faults, name}: Scenario, {clock = 'wall', resume}: RunFlags): void {
+	if (clock === 'wall' && faults.length > 0) {
+		throw new CutlayerError(
+			'usage',
+			`Scenario ${name} has ${faults.length} faults, which happen in virtual time only: add --clock virtual`,
+		);
+	}
+	if (clock === 'virtual' && resume) {
+		throw new CutlayerError(
+			'usage',
+			'A run in virtual time is not resumed: the same scenario and seed give the same run again, start it anew',
+		);
 	}
 }
 
@@ -67,7 +93,17 @@ async function fresh(name: string | undefined, {set, seed, steps, out}: RunFlags
 async function resumed(folder: string, name: string | undefined): Promise<Described> {
 	if (name)
 		throw new CutlayerError('usage', 'Expected either a scenario or --resume: a resumed run goes on with its own');
-	const config = (await readJson(join(folder, runFiles.config), 'the run')) as {scenario: unknown; run: string};
+	const config = (await readJson(join(folder, runFiles.config), 'the run')) as {
+		scenario: unknown;
+		run: string;
+		clock?: 'wall' | 'virtual';
+	};
+	if (config.clock === 'virtual') {
+		throw new CutlayerError(
+			'usage',
+			`The run in ${folder} was in virtual time: the same scenario and seed give the same run again, start it anew`,
+		);
+	}
 	return {
 		scenario: checkScenario(config.scenario, join(folder, runFiles.config)),
 		run: config.run,

@@ -5,8 +5,8 @@ It opens no file but those of the run folder, and decides nothing about training
 import {join} from 'node:path';
 import {encodeFrame} from '../../protocols/codec.ts';
 import {messageIdOf} from '../../protocols/envelope.ts';
-import {CutlayerError} from '../../protocols/errors.ts';
-import type {Bus, Frame} from '../../protocols/ports.ts';
+import {CutlayerError, errorText} from '../../protocols/errors.ts';
+import type {Bus, Clock, Frame} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {subjectOf} from '../../protocols/subjects.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
@@ -22,6 +22,8 @@ import {openTracing, type TraceOptions, type Tracing} from './tracing.ts';
 
 /** Everything outside a run that it needs; whoever made it closes it. */
 export type World = {
+	/** Time that is not the wall's; default the wall clock. */
+	readonly time?: RunTime;
 	/** Who takes part: the fed server first, clients last. */
 	readonly roles: readonly ActorRole[];
 	readonly openActor: OpenActor;
@@ -29,6 +31,15 @@ export type World = {
 	readonly connect: (name: string) => Promise<Bus>;
 	/** Rows seen so far that were longer than `data.tokensMax`. */
 	readonly rowsCut: () => number;
+};
+
+/** A time of its own that a run lets pass. */
+export type RunTime = {
+	readonly kind: 'virtual';
+	readonly clock: Clock;
+	/** Lets time pass until `stop`; resolves earlier with the reason when nothing more can happen. */
+	run(): Promise<string | undefined>;
+	stop(): void;
 };
 
 export type LiveRunOptions = {
@@ -69,7 +80,9 @@ export class LiveRun {
 	readonly #rows: MetricsRow[] = [];
 	readonly #dropped: Record<string, number> = {};
 	readonly #actors: RunningActor[] = [];
-	#clock = new WallClock();
+	#clock: Clock;
+	/** Why simulated time can go no further. */
+	#stall: string | undefined;
 	#bus: Bus | undefined;
 	#recorder: Recorder | undefined;
 	#tracing: Tracing | undefined;
@@ -80,6 +93,7 @@ export class LiveRun {
 
 	constructor(world: World, options: LiveRunOptions) {
 		this.#world = world;
+		this.#clock = world.time?.clock ?? new WallClock();
 		this.#options = options;
 	}
 
@@ -94,16 +108,27 @@ export class LiveRun {
 			for (const actor of this.#actors) await actor.start();
 			this.#isStarted = true;
 			if (this.#isInterrupted) this.#pause();
+			this.#letTimePass();
 			await this.#until(() => this.#isOver || this.#isAtRest);
+			this.#world.time?.stop();
 			const result = await this.#conclude();
 			this.#status = result.summary.status;
 			return result;
 		} finally {
+			this.#world.time?.stop();
 			await Promise.all(this.#actors.map(actor => actor.stop()));
 			await this.#tracing?.close(this.#status);
 			await this.#recorder?.close();
 			await this.#bus?.close();
 		}
+	}
+
+	#letTimePass(): void {
+		const ending = this.#world.time?.run().catch((error: unknown) => errorText(error));
+		void ending?.then(reason => {
+			this.#stall = reason;
+			this.#wake();
+		});
 	}
 
 	/** Stops at the next step boundary and leaves a checkpoint. */
@@ -139,7 +164,17 @@ export class LiveRun {
 
 	async #trace(): Promise<Tracing | undefined> {
 		const {trace, scenario, folder, onNotice = () => undefined} = this.#options;
-		return trace && openTracing({...trace, scenario, folder, clock: this.#clock, clockKind: 'wall', onNotice});
+		return (
+			trace &&
+			openTracing({
+				...trace,
+				scenario,
+				folder,
+				clock: this.#clock,
+				clockKind: this.#world.time?.kind ?? 'wall',
+				onNotice,
+			})
+		);
 	}
 
 	async #openActors(checkpoint: RunCheckpoint | undefined): Promise<void> {
@@ -200,7 +235,7 @@ export class LiveRun {
 			return `every client gave up: ${lost.map(failureText).join('; ')}`;
 		}
 		const server = failed.find(actor => !isClient(actor));
-		return server && failureText(server);
+		return server ? failureText(server) : this.#stall;
 	}
 
 	async #conclude(): Promise<RunResult> {

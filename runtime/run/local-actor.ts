@@ -59,11 +59,20 @@ class LocalActor implements RunningActor {
 		const bus = await parts.connect(request.id);
 		const actor = new LocalActor(request, bus, parts.compute);
 		try {
-			const {scenario, run, clock, saved, watch} = request;
+			const {scenario, run, clock, saved, watch, incarnation = 0} = request;
 			const {model, compute, initial} = parts;
 			const ports = {bus, clock, compute};
 			const observer = observers(actor.#observer(), watch);
-			const context = {run, scenario, model, ports, observer, ...(saved && {saved}), ...(initial && {initial})};
+			const context = {
+				run,
+				scenario,
+				model,
+				ports,
+				observer,
+				incarnation,
+				...(saved && {saved}),
+				...(initial && {initial}),
+			};
 			actor.#host = await openHost(context, parts, request);
 			return actor;
 		} catch (error) {

@@ -166,7 +166,7 @@ export const fedServerInput = (scenario: Scenario, agreement: Agreement, incarna
 	serverId: fedServerId,
 	incarnation,
 	agreement,
-	clientsExpected: scenario.clients,
+	clientsExpected: scenario.clients - scenario.faults.filter(({kind}) => kind === 'late-join').length,
 	hasMainServer: scenario.mainServer,
 	stepsPerRound: scenario.training.stepsPerRound,
 	stepsTotal: scenario.training.steps,

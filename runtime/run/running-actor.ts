@@ -38,6 +38,8 @@ export type ActorRequest = ActorRole & {
 	readonly folder: string;
 	readonly clock: Clock;
 	readonly saved?: ActorCheckpoint | undefined;
+	/** Its life: 0 for the first. */
+	readonly incarnation?: number | undefined;
 	readonly events: ActorEvents;
 	/** What a process of its own records; actors in this process are recorded by `watch`. */
 	readonly trace?: TraceOptions | undefined;

@@ -1,31 +1,39 @@
 /**
 Opens what a run needs of this machine: backend, model, data, broker. What it opened it closes, in every case.
 */
+import {CutlayerError} from '../../protocols/errors.ts';
 import type {Bus} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
+import type {NamedTensors} from '../../protocols/tensor.ts';
 import {startBroker} from '../bus/broker.ts';
 import {createMemoryBroker} from '../bus/memory.ts';
 import {connectNats} from '../bus/nats.ts';
-import {ThreadCompute} from '../compute/thread.ts';
+import {type Opened, ThreadCompute} from '../compute/thread.ts';
 import {openTokenizer} from '../data/tokenizer.ts';
 import type {ModelConfig} from '../model/config.ts';
 import {findBroker} from '../setup/find-broker.ts';
 import {ensureModel} from '../setup/model.ts';
 import type {OnProgress} from '../setup/progress.ts';
-import {type BackendKind, resolveBackend} from '../setup/resolve.ts';
+import {type BackendKind, type ResolvedBackend, resolveBackend} from '../setup/resolve.ts';
 import {openWeights} from '../weights/load.ts';
-import {openRunData} from './data.ts';
+import {openRunData, type RunData} from './data.ts';
 import {loadInitial} from './initial.ts';
 import type {World} from './live-run.ts';
 import {localActors} from './local-actor.ts';
-import {checkAgainstModel, rolesOf} from './plan.ts';
+import {checkAgainstModel, type RunModel, rolesOf} from './plan.ts';
+import {openProcesses} from './processes.ts';
+import {simulatedWorld} from './simulated.ts';
 
 export type WorldOptions = {
 	readonly scenario: Scenario;
 	readonly bus: 'nats' | 'memory';
+	/** Virtual: simulated devices and links, on a bus of their own; default wall. */
+	readonly clock?: 'wall' | 'virtual' | undefined;
 	/** A broker to use; without one an embedded `nats-server` is started. */
 	readonly natsUrl?: string | undefined;
 	readonly backend?: BackendKind | undefined;
+	/** A process for each actor; default all in this one. */
+	readonly processes?: boolean | undefined;
 	readonly onNotice: (text: string) => void;
 	readonly onProgress: OnProgress;
 };
@@ -62,20 +70,22 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 		closers.push(() => weights.close());
 		checkAgainstModel(scenario, weights.config);
 		const tokenizer = await openTokenizer(files.path);
-		const data = await openRunData(scenario, tokenizer);
+		// With processes each opens its own rows.
+		const data = await openRunData(scenario, tokenizer, options.processes ? [] : undefined);
 		const initial = scenario.lora.initial ? await loadInitial(scenario.lora.initial, weights.config) : undefined;
 		const broker = await openBroker(options, closers);
-		const {compute, backend, backendReason} = await openCompute(options, files.path, closers);
 		const {config, modelHash} = weights;
 		const model = {config, modelHash, vocabularyHash: tokenizer.vocabularyHash};
-		const {clients, validation, rowsCut} = data;
-		const parts = {model, compute, connect: broker.connect, clients, validation, initial};
+		const resolved = resolveBackend(options.backend);
+		const {world, opened} = options.processes
+			? await openInProcesses(options, {resolved, model, modelPath: files.path, broker}, closers)
+			: await openHere(options, {resolved, model, modelPath: files.path, broker, data, initial}, closers);
 		return {
-			world: {roles: rolesOf(scenario), openActor: localActors(parts), connect: broker.connect, rowsCut},
+			world,
 			config,
 			facts: {
-				backend,
-				backendReason,
+				backend: `${opened.backend}${opened.isGpu ? ' on a GPU' : ''}`,
+				backendReason: resolved.reason,
 				model: `${scenario.model} (${files.from})`,
 				modelPath: files.path,
 				modelHash,
@@ -89,20 +99,62 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 	}
 }
 
-async function openCompute({backend: wanted}: WorldOptions, modelPath: string, closers: Closer[]) {
-	const resolved = resolveBackend(wanted);
+type Parts = {
+	readonly resolved: ResolvedBackend;
+	readonly model: RunModel;
+	readonly modelPath: string;
+	readonly broker: Connect;
+};
+type Opening = {readonly world: World; readonly opened: Opened};
+
+async function openHere(
+	{scenario, clock}: WorldOptions,
+	{resolved, model, modelPath, broker, data, initial}: Parts & {data: RunData; initial: NamedTensors | undefined},
+	closers: Closer[],
+): Promise<Opening> {
 	// The library reads these when it loads, in whatever thread that is.
 	for (const [name, value] of Object.entries(resolved.environment)) process.env[name] ??= value;
 	const {compute, opened} = await ThreadCompute.open({backend: resolved, modelPath});
 	closers.push(() => compute.close());
-	return {compute, backend: `${opened.backend}${opened.isGpu ? ' on a GPU' : ''}`, backendReason: resolved.reason};
+	const {clients, validation, rowsCut} = data;
+	const {connect} = broker;
+	const parts = {model, compute, connect, clients, validation, initial};
+	const world =
+		clock === 'virtual'
+			? simulatedWorld({...parts, scenario, rowsCut})
+			: {roles: rolesOf(scenario), openActor: localActors(parts), connect, rowsCut};
+	return {world, opened};
 }
 
-type Connect = {readonly connect: (name: string) => Promise<Bus>; readonly text: string};
+async function openInProcesses(
+	{scenario, onNotice}: WorldOptions,
+	{resolved, model, modelPath, broker}: Parts,
+	closers: Closer[],
+): Promise<Opening> {
+	const {connect, url} = broker;
+	if (url === undefined) {
+		const fix = 'run `cutlayer setup`, or name one with --nats';
+		throw new CutlayerError('broker-unreachable', `Expected a nats-server for --processes, found ${broker.text}; ${fix}`);
+	}
+	const thread = {backend: resolved, modelPath};
+	const {environment} = resolved;
+	const processes = await openProcesses({scenario, model, thread, natsUrl: url, environment, onNotice});
+	closers.push(() => processes.close());
+	const {openActor, rowsCut, opened} = processes;
+	return {world: {roles: rolesOf(scenario), openActor, connect, rowsCut}, opened};
+}
 
-async function openBroker({bus, natsUrl, onNotice}: WorldOptions, closers: Closer[]): Promise<Connect> {
+type Connect = {
+	readonly connect: (name: string) => Promise<Bus>;
+	/** Of a broker that other processes can reach; it may hold a password. */
+	readonly url?: string;
+	readonly text: string;
+};
+
+async function openBroker({bus, natsUrl, clock, onNotice}: WorldOptions, closers: Closer[]): Promise<Connect> {
+	if (clock === 'virtual') return memoryBroker('simulated, in virtual time');
 	if (bus === 'memory') return memoryBroker('memory, as asked for');
-	if (natsUrl) return {connect: name => connectNats({url: natsUrl, name, onNotice}), text: natsUrl};
+	if (natsUrl) return foreignBroker(natsUrl, onNotice);
 	const found = findBroker();
 	if (!found) {
 		onNotice('No nats-server found: run `cutlayer setup`, or name one with --nats. This run uses the memory bus.');
@@ -111,9 +163,17 @@ async function openBroker({bus, natsUrl, onNotice}: WorldOptions, closers: Close
 	const broker = await startBroker({binary: found.binary});
 	closers.push(() => broker.stop());
 	return {
+		url: broker.url,
 		connect: name => connectNats({url: broker.url, name, onNotice}),
 		text: `nats-server at ${broker.url} (embedded, found by ${found.source})`,
 	};
+}
+
+/** Throws `broker-unreachable` before anything else is opened or written. */
+async function foreignBroker(url: string, onNotice: (text: string) => void): Promise<Connect> {
+	const probe = await connectNats({url, name: 'probe', onNotice});
+	await probe.close();
+	return {url, connect: name => connectNats({url, name, onNotice}), text: probe.url};
 }
 
 function memoryBroker(text: string): Connect {

@@ -9,6 +9,7 @@ Examples:
   $ cutlayer run quickstart
   $ cutlayer run e2e --steps 40 --seed 7 --out runs/e2e-7
   $ cutlayer run my-scenario.ts --set lora.rank=8 --set data.partition.kind=dirichlet
+  $ cutlayer run stragglers --clock virtual
   $ cutlayer run runs/e2e-7/config.json --out runs/e2e-again
   $ cutlayer run --resume runs/e2e-7
 `;
@@ -35,6 +36,11 @@ export function registerRun(program: Command): void {
 			[],
 		)
 		.addOption(new Option('--bus <kind>', 'what carries the messages').choices(['nats', 'memory']).default('nats'))
+		.addOption(
+			new Option('--clock <kind>', 'real time, or simulated devices and links in virtual time')
+				.choices(['wall', 'virtual'])
+				.default('wall'),
+		)
 		.option('--nats <url>', 'a broker to use instead of an embedded one')
 		.addOption(new Option('--backend <kind>', 'what computes').choices(['tensorflow', 'wasm', 'cpu']))
 		.addOption(
@@ -42,6 +48,7 @@ export function registerRun(program: Command): void {
 				.choices(['off', 'digest', 'full'])
 				.default('digest'),
 		)
+		.option('--processes', 'a process for each actor', false)
 		.option('--resume <folder>', 'go on with an interrupted run')
 		.option('--list', 'show the scenarios that come with Cutlayer', false)
 		.option('--json', 'print one JSON object at the end, nothing else on stdout', false)

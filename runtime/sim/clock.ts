@@ -1,0 +1,84 @@
+/**
+Virtual time: it stands still while anything happens and jumps to the next event when nothing is left to do.
+It never reads a real clock.
+*/
+import type {Clock, TimerId} from '../../protocols/ports.ts';
+import {type Cancel, EventQueue} from './event-queue.ts';
+
+/** Asked before each event; a text ends the simulation with that reason. */
+export type StallCheck = (nextMs: number) => string | undefined;
+
+export class VirtualTime {
+	readonly #queue = new EventQueue();
+	#nowMs = 0;
+	#isStopped = false;
+	#events = 0;
+
+	/** Virtual milliseconds since the run began. */
+	get nowMs(): number {
+		return this.#nowMs;
+	}
+
+	/** Events that have fired. */
+	get events(): number {
+		return this.#events;
+	}
+
+	get isStopped(): boolean {
+		return this.#isStopped;
+	}
+
+	/** Has `fire` called at `atMs`, never before now; what it returns is awaited before time goes on. */
+	at(atMs: number, actor: string, fire: () => void | Promise<void>): Cancel {
+		return this.#queue.push({atMs: Math.max(atMs, this.#nowMs), actor, fire});
+	}
+
+	/** The clock of one actor: its timers come in its place among events of the same instant. */
+	clockOf(actor: string): Clock {
+		const timers = new Map<TimerId, Cancel>();
+		let next = 1;
+		return {
+			now: () => this.#nowMs,
+			setTimeout: (fire, delayMs) => {
+				const id = next++;
+				const due = () => {
+					timers.delete(id);
+					fire();
+				};
+				timers.set(id, this.at(this.#nowMs + delayMs, actor, due));
+				return id;
+			},
+			clearTimeout: id => {
+				timers.get(id)?.();
+				timers.delete(id);
+			},
+		};
+	}
+
+	/**
+	Fires event after event until stopped. Between two of them everything that follows from the first in this process has
+	happened. Returns why it ended by itself: `check` said so, or nothing is left that could happen.
+	*/
+	async run(check: StallCheck = () => undefined): Promise<string | undefined> {
+		await settled();
+		while (!this.#isStopped) {
+			const event = this.#queue.pop();
+			if (!event) return 'nothing is left that could happen: everybody waits for somebody who will not come';
+			const stall = check(event.atMs);
+			if (stall !== undefined) return stall;
+			this.#nowMs = event.atMs;
+			this.#events++;
+			await event.fire();
+			await settled();
+		}
+		return undefined;
+	}
+
+	/** Ends `run` before the next event. */
+	stop(): void {
+		this.#isStopped = true;
+	}
+}
+
+/** Resolves when every promise that could go on has gone on. */
+const settled = (): Promise<void> => new Promise(resolve => setImmediate(resolve));

@@ -1,0 +1,45 @@
+/**
+How long a pass takes on a device: `FLOPs / flopsPerSecond x slowdown(t) + overheadMs`, the FLOPs from shapes alone. Pure.
+*/
+import type {PassRequest} from '../../protocols/ports.ts';
+import type {ActorSpec} from '../compute/spec.ts';
+import type {ModelConfig} from '../model/config.ts';
+import {passFlops, totalOf} from '../model/flops.ts';
+import type {Device} from './devices.ts';
+
+/** What the pass before it computed on: `backward` works on the shape of its `forward`. */
+export type PassWork = {readonly flops: number; readonly lengths: readonly number[]; readonly targets: number};
+
+type Input = {
+	readonly lengths?: readonly number[];
+	readonly parts?: readonly {readonly lengths: readonly number[]; readonly targets?: number}[];
+	readonly targets?: number;
+};
+
+const isTimed = new Set(['forward', 'backward', 'localStep', 'mainStep', 'aggregate']);
+
+/** False for what costs nothing in virtual time: opening, reading an adapter, evaluating. */
+export const takesTime = (pass: string): boolean => isTimed.has(pass);
+
+/** The work of a pass of an actor; `last` is that of its pass before. An aggregation counts as no FLOPs. */
+export function workOf(spec: ActorSpec, config: ModelConfig, request: PassRequest, last: PassWork): PassWork {
+	if (spec.kind !== 'client' && spec.kind !== 'main-server') return {flops: 0, lengths: [], targets: 0};
+	const {lengths, targets} = shapeOf(request, last);
+	const {forward, backward} = passFlops(config, spec.part, {lengths, targets}, spec.lora);
+	const parts = {
+		forward: request.pass === 'backward' ? 0 : totalOf(forward),
+		backward: request.pass === 'forward' ? 0 : totalOf(backward),
+	};
+	return {flops: parts.forward + parts.backward, lengths, targets};
+}
+
+function shapeOf({pass, input, tensors}: PassRequest, last: PassWork): Omit<PassWork, 'flops'> {
+	if (pass === 'backward') return last;
+	const {lengths = [], parts} = input as Input;
+	if (!parts) return {lengths, targets: tensors['batch.labels']?.shape[0] ?? 0};
+	const targets = parts.map((_, index) => tensors[`${index}.labels`]?.shape[0] ?? 0);
+	return {lengths: parts.flatMap(part => part.lengths), targets: targets.reduce((sum, count) => sum + count, 0)};
+}
+
+/** Milliseconds at full speed, without the overhead. */
+export const computeMs = (flops: number, {flopsPerSecond}: Device): number => (flops / flopsPerSecond) * 1000;
