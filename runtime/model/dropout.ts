@@ -49,14 +49,20 @@ function ownersOf(groups: readonly DropoutGroup[]): {key: DropoutKey; first: num
 	});
 }
 
-/** One hash gives two values: its upper and lower half against the threshold. */
+/**
+One hash gives two values: the lower half is that of the even element, the upper half that of the odd one after it.
+A half below the threshold drops; its difference is negative, so the sign bit tells without a branch that cannot be predicted.
+*/
 function fillRow(row: Float32Array, offset: number, low: number, high: number, probability: number): void {
 	const threshold = Math.round(probability * 65536);
 	const kept = 1 / (1 - probability);
-	for (let column = 0; column < row.length; column++) {
-		const element = offset + column;
-		const bits = hash(element >>> 1, low, high);
-		row[column] = ((element & 1 ? bits >>> 16 : bits) & 0xffff) < threshold ? 0 : kept;
+	const odd = offset & 1;
+	if (odd) row[0] = kept * (1 - (((hash(offset >>> 1, low, high) >>> 16) - threshold) >>> 31));
+	const last = row.length - 1;
+	for (let column = odd, pair = (offset + odd) >>> 1; column <= last; column += 2, pair++) {
+		const bits = hash(pair, low, high);
+		row[column] = kept * (1 - (((bits & 0xffff) - threshold) >>> 31));
+		if (column < last) row[column + 1] = kept * (1 - (((bits >>> 16) - threshold) >>> 31));
 	}
 }
 

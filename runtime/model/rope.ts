@@ -45,7 +45,4 @@ export function rotateBackward(k: Kernels, dy: DeviceTensor, tables: RopeTables)
 	return k.scope(() => k.add(k.mul(dy, tables.cos), swapped(k, k.mul(dy, tables.sin), tables)));
 }
 
-function swapped(k: Kernels, x: DeviceTensor, {swap}: RopeTables): DeviceTensor {
-	const rows = k.reshape(x, [-1, swap.shape[0]!]);
-	return k.reshape(k.matMul(rows, swap), x.shape);
-}
+const swapped = (k: Kernels, x: DeviceTensor, {swap}: RopeTables): DeviceTensor => k.batchMatMul(x, swap);

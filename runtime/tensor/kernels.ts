@@ -26,7 +26,7 @@ export interface Kernels {
 
 	/** `[r, k] x [k, c]`, each side optionally transposed. */
 	matMul(a: DeviceTensor, b: DeviceTensor, transposeA?: boolean, transposeB?: boolean): DeviceTensor;
-	/** `[..., r, k] x [..., k, c]` over equal leading extents, each side optionally transposed. */
+	/** `[..., r, k] x [..., k, c]` over leading extents that are equal or absent on one side, each side optionally transposed. */
 	batchMatMul(a: DeviceTensor, b: DeviceTensor, transposeA?: boolean, transposeB?: boolean): DeviceTensor;
 	/** Broadcasts. */
 	add(a: DeviceTensor, b: DeviceTensor): DeviceTensor;

@@ -28,6 +28,7 @@ export function allKernels(k: Kernels): Record<string, Float32Array> {
 			matMulTransposeB: k.matMul(a, b, false, true),
 			batchMatMul: k.batchMatMul(batches, batches, false, true),
 			batchMatMulTransposeA: k.batchMatMul(batches, batches, true),
+			batchMatMulBroadcast: k.batchMatMul(batches, wide),
 			add: k.add(a, column),
 			sub: k.sub(a, column),
 			mul: k.mul(a, bias),
