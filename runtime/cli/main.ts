@@ -3,6 +3,7 @@ The command line: which commands there are, and how an error becomes a sentence 
 */
 import {Command, CommanderError} from 'commander';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
+import {registerActor} from './commands/actor.ts';
 import {registerDoctor} from './commands/doctor.ts';
 import {registerExport} from './commands/export.ts';
 import {registerReport} from './commands/report.ts';
@@ -37,6 +38,7 @@ function program(): Command {
 		.showHelpAfterError('(--help shows what is possible)')
 		.addHelpText('after', examples)
 		.exitOverride();
+	registerActor(command);
 	for (const register of [registerSetup, registerDoctor, registerRun, registerStart, registerReport, registerExport])
 		register(command);
 	for (const sub of command.commands) sub.exitOverride().showHelpAfterError('(--help shows what is possible)');
