@@ -1,0 +1,114 @@
+/**
+The compute port without arithmetic: every pass gives tensors of the right shapes and formats, all zero, and made-up losses.
+For measuring and testing what goes on around the arithmetic at scale; nothing is trained.
+*/
+import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
+import type {Dtype, NamedTensors, Tensor} from '../../protocols/tensor.ts';
+import type {ModelConfig} from '../model/config.ts';
+import {adapterNames, placeOf} from '../model/lora.ts';
+import type {ActorSpec} from './spec.ts';
+import {packed} from './wire.ts';
+
+type Input = {
+	readonly lengths?: readonly number[];
+	readonly round?: number;
+	readonly step?: number;
+	readonly isApplied?: boolean;
+	readonly parts?: readonly {readonly lengths: readonly number[]; readonly round: number; readonly step: number}[];
+};
+
+type Kept = {readonly spec: ActorSpec; readonly adapter: NamedTensors; tokens: number};
+
+const total = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0);
+
+/** Falls with the steps, so that curves have a shape. */
+const lossAt = ({round = 0, step = 0}: {readonly round?: number; readonly step?: number}) =>
+	1 + 2 / (1 + step + 10 * round);
+
+export class ShapesCompute implements Compute {
+	readonly #config: ModelConfig;
+	readonly #actors = new Map<string, Kept>();
+	/** Zeros by shape and format: they are only read, so that all may share them. */
+	readonly #zeros = new Map<string, Tensor>();
+
+	constructor(config: ModelConfig) {
+		this.#config = config;
+	}
+
+	run({actor, pass, input, tensors}: PassRequest): Promise<PassResult> {
+		if (pass === 'open') {
+			const spec = input as ActorSpec;
+			this.#actors.set(actor, {spec, adapter: this.#adapterOf(spec), tokens: 0});
+			return Promise.resolve({output: {}, tensors: {}});
+		}
+		const kept = this.#actors.get(actor);
+		if (!kept) return Promise.reject(new Error(`Actor ${actor} has no pass \`${pass}\`: it was never opened`));
+		const {output = {}, tensors: given = {}} = this.#answer(kept, pass, input as Input, tensors);
+		return Promise.resolve({output, tensors: given});
+	}
+
+	close(): Promise<void> {
+		this.#actors.clear();
+		return Promise.resolve();
+	}
+
+	#answer(kept: Kept, pass: string, input: Input, tensors: NamedTensors): {output?: object; tensors?: NamedTensors} {
+		const {lengths = [], parts = [], isApplied = true} = input;
+		const {spec, adapter} = kept;
+		const wire: Dtype = 'wire' in spec ? spec.wire : 'f32';
+		const targets = tensors['batch.labels']?.shape[0] ?? 0;
+		switch (pass) {
+			case 'forward': {
+				const {'batch.targetPositions': targetPositions, 'batch.labels': labels} = tensors;
+				kept.tokens = total(lengths);
+				const activations = this.#rows(kept.tokens, wire);
+				return {
+					output: {lengths, targets},
+					tensors: {activations, targetPositions: targetPositions!, labels: labels!},
+				};
+			}
+			case 'backward':
+				return {output: {tokens: kept.tokens, gradientNorm: 1}};
+			case 'localStep':
+				return {output: {loss: lossAt(input), targets, tokens: total(lengths), gradientNorm: 1}};
+			case 'mainStep': {
+				const gradients = parts.map(part => this.#rows(total(part.lengths), wire));
+				const output = {losses: parts.map(lossAt), gradientNorm: 1, isApplied};
+				return {output, tensors: Object.fromEntries(gradients.map((rows, index) => [`${index}.gradient`, rows]))};
+			}
+			case 'evaluate':
+				return {output: {loss: 2, perplexity: Math.exp(2), targets: 1}};
+			default:
+				return {tensors: adapter};
+		}
+	}
+
+	#rows(rows: number, dtype: Dtype): Tensor {
+		return this.#zero([rows, this.#config.hidden], dtype);
+	}
+
+	#zero(shape: readonly number[], dtype: Dtype): Tensor {
+		const key = `${dtype}:${shape.join('x')}`;
+		const known = this.#zeros.get(key);
+		if (known) return known;
+		const made = packed(new Float32Array(shape.reduce((product, extent) => product * extent, 1)), shape, dtype);
+		this.#zeros.set(key, made);
+		return made;
+	}
+
+	#adapterOf(spec: ActorSpec): NamedTensors {
+		if (spec.kind === 'evaluator') return {};
+		const {part, lora} = spec;
+		const dtype: Dtype = 'wireAdapter' in spec ? spec.wireAdapter : 'f32';
+		const tensors: Record<string, Tensor> = {};
+		for (let block = part.from; block < part.to; block++) {
+			for (const projection of lora.targets) {
+				const {inputs, outputs} = placeOf(this.#config, projection);
+				const {a, b} = adapterNames(block, projection);
+				tensors[a] = this.#zero([lora.rank, inputs], dtype);
+				tensors[b] = this.#zero([outputs, lora.rank], dtype);
+			}
+		}
+		return tensors;
+	}
+}
