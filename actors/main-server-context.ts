@@ -30,6 +30,8 @@ export type Reply = HandledBody<'gradient'> & {readonly client: string};
 export type MainServerContext = MainServerInput & {
 	readonly round: number;
 	readonly steps: number;
+	/** The first step of the round that is not done; under `parallel` the cohort takes each together. */
+	readonly nextStep: number;
 	readonly adapterVersion: number;
 	readonly cohort: readonly CohortMember[];
 	/** Incarnations by client: what an older one sends is refused. */

@@ -42,7 +42,8 @@ const fenced = (verb: string, to: string, found: number, expected: number): Outg
 	},
 });
 
-type Verdict = {readonly isTaken: boolean; readonly answer?: Outgoing};
+/** `isWaiting`: a repeat of what has not come to its step yet. */
+type Verdict = {readonly isTaken: boolean; readonly isWaiting?: boolean; readonly answer?: Outgoing};
 
 /** Whether a batch is taken in, and what is answered at once. */
 export function judge(context: MainServerContext, {from, body}: Incoming<'activations'>): Verdict {
@@ -64,7 +65,7 @@ export function judge(context: MainServerContext, {from, body}: Incoming<'activa
 		};
 	}
 	const waiting = context.inbox[from];
-	if (waiting && !isBefore(waiting, body)) return {isTaken: false};
+	if (waiting && !isBefore(waiting, body)) return {isTaken: false, isWaiting: !isBefore(body, waiting)};
 	const isMember = context.cohort.some(member => member.client === from);
 	if (body.round === context.round && !isMember) {
 		return {
@@ -78,6 +79,11 @@ export function judge(context: MainServerContext, {from, body}: Incoming<'activa
 				'wait for the next round',
 			),
 		};
+	}
+	if (context.update.kind === 'parallel' && body.round === context.round && body.step < context.nextStep) {
+		// The others are further: who comes back in mid-round goes on with the step they wait for.
+		const skipped = {round: body.round, step: body.step, next: context.nextStep};
+		return {isTaken: false, answer: {verb: 'step-skipped', to: from, body: skipped}};
 	}
 	// Activations may overtake the round's opening: they wait for it.
 	return {isTaken: body.round >= context.round};

@@ -49,6 +49,7 @@ const machineSetup = setup({
 		isOwnWelcome: ({context, event}) => event.type === 'welcome' && event.from === context.fedServerId,
 		isWelcome: ({context}) => context.isWelcome,
 		isNewRound: ({context, event}) => event.type === 'round-opened' && event.body.round > context.round,
+		isSameRound: ({context, event}) => event.type === 'round-opened' && event.body.round === context.round,
 		hasStep: ({context}) => nextPlan(context) !== undefined,
 		isPublishing: ({context}) => context.isPublishing,
 		isOver: ({context}) => context.isOver,
@@ -78,6 +79,8 @@ const takeActivations = machineSetup.enqueueActions(({context, event, enqueue}) 
 	if (event.type !== 'activations') return;
 	const verdict = say.judge(context, event);
 	if (verdict.answer) enqueue({type: 'send', params: verdict.answer});
+	// A batch that was sent again still waits: was a round's opening or somebody's leaving lost?
+	if (verdict.isWaiting) enqueue({type: 'send', params: say.hello({context})});
 	if (!verdict.isTaken) return;
 	const pending = {...event.body, client: event.from, arrival: context.arrivals};
 	enqueue.assign({arrivals: context.arrivals + 1, inbox: {...context.inbox, [event.from]: pending}});
@@ -86,7 +89,14 @@ const takeActivations = machineSetup.enqueueActions(({context, event, enqueue}) 
 const takeRound = machineSetup.assign(({context, event}) => {
 	if (event.type !== 'round-opened') return {};
 	const {round, steps, adapterVersion, cohort} = event.body;
-	return {round, steps, adapterVersion, cohort, isPublishing: context.isAdapterPublished};
+	return {round, steps, nextStep: 0, adapterVersion, cohort, isPublishing: context.isAdapterPublished};
+});
+
+/** The open round, told again: who is no longer awaited is not waited for here either. */
+const narrowCohort = machineSetup.assign(({context, event}) => {
+	if (event.type !== 'round-opened') return {};
+	const awaited = new Set(event.body.cohort.map(member => member.client));
+	return {cohort: context.cohort.filter(member => awaited.has(member.client))};
 });
 
 /** Sends each client its gradient and keeps the answer for repeats. */
@@ -95,8 +105,10 @@ const answerStep = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	const serverVersion = context.serverVersion + (event.isApplied ? 1 : 0);
 	const replies = say.repliesOf(context, event, serverVersion);
 	for (const reply of replies) enqueue({type: 'send', params: say.gradient(reply)});
+	const nextStep = Math.max(context.nextStep, ...replies.map(reply => reply.step + 1));
 	enqueue.assign({
 		serverVersion,
+		nextStep,
 		accumulated: event.isApplied ? 0 : context.accumulated + 1,
 		inbox: without(
 			context.inbox,
@@ -121,6 +133,7 @@ export const mainServerMachine = machineSetup.createMachine({
 		...input,
 		round: -1,
 		steps: 0,
+		nextStep: 0,
 		adapterVersion: 0,
 		cohort: [],
 		incarnations: {},
@@ -140,7 +153,10 @@ export const mainServerMachine = machineSetup.createMachine({
 	on: {
 		hello: {actions: greet},
 		activations: {actions: takeActivations},
-		'round-opened': {guard: 'isNewRound', actions: takeRound},
+		'round-opened': [
+			{guard: 'isNewRound', actions: takeRound},
+			{guard: 'isSameRound', actions: narrowCohort},
+		],
 		'roster-changed': {actions: losePeers},
 		leave: {actions: losePeers},
 		'run-finished': {actions: assign({isOver: true, isPublishing: ({context}) => context.isAdapterPublished})},

@@ -19,6 +19,7 @@ type Schema = TSchema & {
 	readonly default?: unknown;
 };
 type Json = Record<string, unknown>;
+type Problem = {readonly instancePath: string; readonly keyword: string; readonly params: unknown};
 
 /**
 The checked scenario.
@@ -106,11 +107,22 @@ function branchOf(schema: Schema, value: unknown): Schema | undefined {
 function firstProblem(filled: unknown, source: string): CutlayerError {
 	const errors = validator.Errors(filled);
 	const problem =
-		errors.find(error => error.keyword !== 'additionalProperties' && error.keyword !== 'anyOf') ?? errors[0]!;
+		errors.find(
+			error => error.keyword !== 'additionalProperties' && error.keyword !== 'anyOf' && isOfBranch(filled, error),
+		) ?? errors[0]!;
 	const keys = problem.instancePath.split('/').slice(1);
 	const {schema, value, depth} = descend(scenarioSchema as Schema, filled, keys);
 	const path = keys.slice(0, depth).join('.');
 	return invalid(source, path, `expected ${allowed(schema, problem)}, got ${show(value)}`);
+}
+
+/** False for what only another member of the union, not the one its `kind` names, would ask for. */
+function isOfBranch(filled: unknown, {instancePath, keyword, params}: Problem): boolean {
+	const {schema, value} = descend(scenarioSchema as Schema, filled, instancePath.split('/').slice(1));
+	const known = branchOf(schema, value)?.properties;
+	if (keyword === 'required' && known)
+		return (params as {requiredProperties: string[]}).requiredProperties.some(key => key in known);
+	return keyword !== 'const' || schema.const !== value;
 }
 
 /** Follows a path as far as the union whose `kind` does not fit, or to its end. */

@@ -79,7 +79,7 @@ test('a slowdown stretches only the work inside its window', t => {
 	t.is(slowedEnd([window], 'c0', 90, 20), 140); // 10 before, 10 x 4 inside
 	t.is(slowedEnd([window], 'c0', 180, 20), 215); // 5 of the work inside, 15 after
 	t.is(slowedEnd([window], 'c1', 90, 20), 110);
-	t.is(slowedEnd([window, {...window, factor: 2, fromMs: 150}], 'c0', 100, 20), 210); // 12.5 + 6.25 inside, 1.25 left... after
+	t.is(slowedEnd([window, {...window, factor: 2, fromMs: 150}], 'c0', 100, 20), 201.25); // 12.5 and 6.25 inside, 1.25 after
 });
 
 test('a client that trains alone takes FLOPs over speed and the overhead, no more', async t => {
