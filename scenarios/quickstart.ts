@@ -1,6 +1,6 @@
 /**
 Three clients and two servers fine-tune SmolLM2-135M on restaurant descriptions; nothing else is needed.
-Watch: the loss falls from about 3 to about 1 within two rounds, and each client sends more than it gets back in adapters.
+Watch: the training loss falls from about 3.4 to about 1.6 in four rounds, the validation loss from 3.5 to 2.1.
 */
 import type {ScenarioFile} from '../protocols/scenario.ts';
 

@@ -14,7 +14,8 @@ Examples:
   $ cutlayer run --resume runs/e2e-7
 `;
 
-const wholeNumber = (text: string): number => {
+/** Reads a whole number of the command line. */
+export const wholeNumber = (text: string): number => {
 	const value = Number(text);
 	if (text.trim() === '' || !Number.isInteger(value) || value < 0)
 		throw new InvalidArgumentError('expected a whole number from 0 on');

@@ -5,17 +5,19 @@ import type {Command} from 'commander';
 import {openProgress} from '../../setup/progress.ts';
 import {ensureSetup} from '../../setup/setup.ts';
 import type {RunFlags} from '../run-flags.ts';
+import {wholeNumber} from './run.ts';
 
 export function registerStart(program: Command): void {
 	program
 		.command('start')
 		.description('set up what is missing, then run the quickstart scenario')
 		.option('--out <folder>', 'where the run goes')
+		.option('--steps <n>', 'steps a client takes in all', wholeNumber)
 		.option('--quiet', 'print no progress', false)
 		.action(start);
 }
 
-async function start(flags: {out?: string; quiet: boolean}): Promise<void> {
+async function start(flags: {out?: string; steps?: number; quiet: boolean}): Promise<void> {
 	const progress = await openProgress(flags.quiet);
 	const items = await ensureSetup({onProgress: progress.onProgress}).finally(progress.close);
 	for (const {part, state, text} of items) {
@@ -32,6 +34,7 @@ async function start(flags: {out?: string; quiet: boolean}): Promise<void> {
 		quiet: flags.quiet,
 		json: false,
 		...(flags.out && {out: flags.out}),
+		...(flags.steps !== undefined && {steps: flags.steps}),
 	};
 	const {runScenario} = await import('../run-scenario.ts');
 	await runScenario('quickstart', run);
