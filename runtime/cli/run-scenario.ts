@@ -6,7 +6,8 @@ import {join, resolve} from 'node:path';
 import {checkScenario} from '../../protocols/check-scenario.ts';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
-import {createRunFolder, readJson, replaceJson, runFiles} from '../run/folder.ts';
+import {checkHasCheckpoint} from '../run/checkpoint.ts';
+import {checkRunFolder, createRunFolder, readJson, replaceJson, runFiles} from '../run/folder.ts';
 import {LiveRun, type LiveRunOptions, type RunResult} from '../run/live-run.ts';
 import {saveAdapters} from '../run/save-adapters.ts';
 import {type OpenWorld, openWorld} from '../run/world.ts';
@@ -22,6 +23,9 @@ export async function runScenario(name: string | undefined, flags: RunFlags): Pr
 	const {scenario, folder, run} = flags.resume ? await resumed(flags.resume, name) : await fresh(name, flags);
 	const {clock = 'wall'} = flags;
 	checkClock(scenario, flags);
+	checkBus(flags);
+	if (flags.resume) await checkHasCheckpoint(join(folder, runFiles.checkpoints));
+	else await checkRunFolder(folder);
 	const view = new RunView(scenario, {isQuiet: flags.quiet || flags.json});
 	const progress = await openProgress(flags.quiet || flags.json);
 	const open = await openWorld({
@@ -34,8 +38,9 @@ export async function runScenario(name: string | undefined, flags: RunFlags): Pr
 		onNotice: text => view.notice(text),
 		onProgress: progress.onProgress,
 	}).finally(progress.close);
+	let discard: (() => Promise<void>) | undefined;
 	try {
-		if (!flags.resume) await createRunFolder(folder);
+		if (!flags.resume) discard = await createRunFolder(folder);
 		await replaceJson(join(folder, runFiles.config), {
 			run,
 			scenario,
@@ -52,10 +57,20 @@ export async function runScenario(name: string | undefined, flags: RunFlags): Pr
 			view,
 		);
 		await leave(result, {scenario, folder, open, view, json: flags.json});
+	} catch (error) {
+		// What never began leaves nothing behind.
+		if (!view.hasRows) await discard?.();
+		throw error;
 	} finally {
 		view.close();
 		await open.close();
 	}
+}
+
+function checkBus({processes, bus, nats}: RunFlags): void {
+	if (bus === 'nats' || (!processes && !nats)) return;
+	const flag = processes ? '--processes' : '--nats';
+	throw new CutlayerError('usage', `Expected --bus nats with ${flag}, found --bus memory; leave one of the two out`);
 }
 
 function checkClock({faults, name}: Scenario, {clock = 'wall', resume}: RunFlags): void {

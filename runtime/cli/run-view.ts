@@ -45,6 +45,11 @@ export class RunView {
 		}
 	}
 
+	/** Whether the run has got anywhere. */
+	get hasRows(): boolean {
+		return this.#startMs !== undefined;
+	}
+
 	row(row: MetricsRow): void {
 		this.#startMs ??= row.timeMs;
 		this.#lastMs = row.timeMs;

@@ -78,9 +78,16 @@ export async function readCheckpoint(folder: string): Promise<RunCheckpoint> {
 			problems.push(`${name}: ${errorText(error)}`);
 		}
 	}
-	const why = problems.length > 0 ? problems.join('; ') : 'none was written';
-	throw new CutlayerError('checkpoint-unusable', `No usable checkpoint in ${folder} (${why}); start the run anew`);
+	throw unusable(folder, problems.length > 0 ? problems.join('; ') : 'none was written');
 }
+
+/** Throws `checkpoint-unusable` when a folder has no checkpoint, whole or not. */
+export async function checkHasCheckpoint(folder: string): Promise<void> {
+	if ((await checkpointNames(folder)).length === 0) throw unusable(folder, 'none was written');
+}
+
+const unusable = (folder: string, why: string) =>
+	new CutlayerError('checkpoint-unusable', `No usable checkpoint in ${folder} (${why}); start the run anew`);
 
 async function checkpointNames(folder: string): Promise<string[]> {
 	const names = await readdir(folder).catch(() => []);

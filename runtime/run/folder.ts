@@ -1,8 +1,8 @@
 /**
 The folder a run leaves, and how a file in it is replaced whole or not at all.
 */
-import {existsSync} from 'node:fs';
-import {mkdir, open, readFile, rename, rm} from 'node:fs/promises';
+import {constants, existsSync} from 'node:fs';
+import {access, mkdir, open, readFile, rename, rm, stat} from 'node:fs/promises';
 import {dirname, join} from 'node:path';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 
@@ -15,22 +15,39 @@ export const runFiles = {
 	trace: 'trace',
 } as const;
 
-/** Makes a new run folder; refuses one that holds another run. */
-export async function createRunFolder(folder: string): Promise<void> {
-	if (existsSync(join(folder, runFiles.config))) {
+/** Refuses a folder that holds another run, or that cannot be one; makes nothing. Throws `usage` or `disk`. */
+export async function checkRunFolder(folder: string): Promise<void> {
+	const taken = Object.values(runFiles).find(name => existsSync(join(folder, name)));
+	if (taken !== undefined) {
 		throw new CutlayerError(
 			'usage',
-			`${folder} already holds a run; give another --out, or go on with it by --resume ${folder}`,
+			`${folder} already holds a run (its ${taken} is there); give another --out, or go on with it by --resume ${folder}`,
 		);
 	}
+	let place = folder;
+	while (!existsSync(place)) place = dirname(place);
 	try {
-		await mkdir(folder, {recursive: true});
+		if (!(await stat(place)).isDirectory()) throw new Error(`${place} is a file`);
+		await access(place, constants.W_OK);
 	} catch (error) {
-		throw new CutlayerError('disk', `Cannot make the run folder ${folder}: ${errorText(error)}; give another --out`, {
-			cause: error,
-		});
+		throw cannotMake(folder, error);
 	}
 }
+
+/** Makes a new run folder; the answer takes it away again, with all a run may have written. Throws `usage` or `disk`. */
+export async function createRunFolder(folder: string): Promise<() => Promise<void>> {
+	await checkRunFolder(folder);
+	const made = await mkdir(folder, {recursive: true}).catch(error => Promise.reject(cannotMake(folder, error)));
+	return async () => {
+		const ours = made ? [made] : Object.values(runFiles).map(name => join(folder, name));
+		for (const path of ours) await rm(path, {recursive: true, force: true});
+	};
+}
+
+const cannotMake = (folder: string, error: unknown) =>
+	new CutlayerError('disk', `Cannot make the run folder ${folder}: ${errorText(error)}; give another --out`, {
+		cause: error,
+	});
 
 /** Writes a file so that a reader sees the old one or the new one, never a part: temporary file, fsync, rename. */
 export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
