@@ -6,10 +6,12 @@ import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {registerActor} from './commands/actor.ts';
 import {registerDoctor} from './commands/doctor.ts';
 import {registerExport} from './commands/export.ts';
+import {registerReplay} from './commands/replay.ts';
 import {registerReport} from './commands/report.ts';
 import {registerRun} from './commands/run.ts';
 import {registerSetup} from './commands/setup.ts';
 import {registerStart} from './commands/start.ts';
+import {registerTrace} from './commands/trace.ts';
 import {version} from './version.ts';
 
 const examples = `
@@ -39,7 +41,16 @@ function program(): Command {
 		.addHelpText('after', examples)
 		.exitOverride();
 	registerActor(command);
-	for (const register of [registerSetup, registerDoctor, registerRun, registerStart, registerReport, registerExport])
+	for (const register of [
+		registerSetup,
+		registerDoctor,
+		registerRun,
+		registerStart,
+		registerReport,
+		registerExport,
+		registerReplay,
+		registerTrace,
+	])
 		register(command);
 	for (const sub of command.commands) sub.exitOverride().showHelpAfterError('(--help shows what is possible)');
 	return command;

@@ -46,6 +46,8 @@ export class ReplayedActor {
 	/** What the recorded state was after the last record, and the replayed context. */
 	#state: unknown;
 	#context: unknown;
+	/** Members of the recorded context: what a later version of the machine adds to it is no divergence. */
+	#members: ReadonlySet<string> = new Set();
 	/** False after lost records: the numbers of timers and of the next message are then taken from the record. */
 	#areTimersKnown = true;
 	#isSequenceKnown = true;
@@ -97,6 +99,7 @@ export class ReplayedActor {
 		this.#state = state;
 		this.#context = this.context;
 		this.#isSequenceKnown = false;
+		this.#members = new Set(Object.keys(context as object));
 		return true;
 	}
 
@@ -189,9 +192,11 @@ export class ReplayedActor {
 		if (state !== undefined) this.#state = state;
 		if (!isSame(this.#state, this.state)) return {what: 'state', recorded: this.#state, replayed: this.state};
 		const isWhole = context !== undefined;
-		const difference = isWhole
-			? patchOf(context, this.context)[0]
-			: firstUnlike(patch ?? [], patchOf(this.#context, this.context));
+		if (isWhole) this.#members = new Set(Object.keys(context as object));
+		const replayed = patchOf(isWhole ? context : this.#context, this.context).filter(
+			({op, path}) => op === 'remove' || this.#members.has(path.split('/')[1] ?? ''),
+		);
+		const difference = isWhole ? replayed[0] : firstUnlike(patch ?? [], replayed);
 		if (!difference) return undefined;
 		const {path} = difference;
 		const recorded = isWhole ? valueAt(context, path) : patch?.find(operation => operation.path === path);

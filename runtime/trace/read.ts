@@ -23,6 +23,8 @@ export type Range = {
 	readonly from?: number;
 	/** The last record; default the last there is. */
 	readonly to?: number;
+	/** Where a former reading came to the end, to go on there in a trace that grows. */
+	readonly after?: Tail;
 };
 
 const chunkBytes = 256 << 10;
@@ -75,8 +77,12 @@ export class TraceReader {
 	}
 
 	/** The same, some hundred records at a time. */
-	async *batches({from = 1, to = Number.POSITIVE_INFINITY}: Range = {}): AsyncGenerator<TraceRecord[], Tail> {
-		let {n, at} = await this.#entryBefore(from);
+	async *batches({
+		after,
+		from = after?.next ?? 1,
+		to = Number.POSITIVE_INFINITY,
+	}: Range = {}): AsyncGenerator<TraceRecord[], Tail> {
+		let {n, at} = after ? {n: after.next, at: after.at} : await this.#entryBefore(from);
 		let size = chunkBytes;
 		for (;;) {
 			const bytes = await readFrom(this.#file, at, size);

@@ -5,7 +5,7 @@ import {mkdtemp, rm} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {checkScenario} from '../../protocols/check-scenario.ts';
-import type {Clock, Compute} from '../../protocols/ports.ts';
+import type {Bus, Clock, Compute} from '../../protocols/ports.ts';
 import type {Scenario, ScenarioFile} from '../../protocols/scenario.ts';
 import {createMemoryBroker} from '../../runtime/bus/memory.ts';
 import type {PackedBatch} from '../../runtime/data/batches.ts';
@@ -45,7 +45,8 @@ export type RecordedRunOptions = {
 	readonly level?: 'digest' | 'full';
 	/** Watches every host beside the recorder. */
 	readonly observer?: (id: string) => HostObserver;
-	readonly onStarted?: (hosts: readonly ActorHost[]) => void;
+	/** The bus is one that nobody else has. */
+	readonly onStarted?: (hosts: readonly ActorHost[], bus: Bus) => void;
 };
 
 /** The scenario of a tiny run. */
@@ -94,7 +95,7 @@ export async function recordRun(options: RecordedRunOptions): Promise<void> {
 	if (scenario.evaluation.everyRounds > 0) hosts.push(await openEvaluator(contextFor('evaluator'), [batchAt(0)]));
 	for (const id of clientIds(scenario)) hosts.push(await openClient(contextFor(id), id, {samples: 4, batchAt}));
 	for (const host of hosts) await host.start();
-	options.onStarted?.(hosts);
+	options.onStarted?.(hosts, broker.connect());
 	await Promise.all(ends);
 	// The last messages are still recorded by who hears them.
 	await broker.idle();

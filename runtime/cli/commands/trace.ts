@@ -1,0 +1,84 @@
+/**
+`cutlayer trace`: what a run recorded, as lines, one record, a comparison, a check or a file for another tool.
+*/
+import {type Command, Option} from 'commander';
+import {recordNumber} from './replay.ts';
+
+export type ListFlags = {
+	readonly actor?: string;
+	readonly verb?: string;
+	readonly round?: number;
+	readonly from?: number;
+	readonly to?: number;
+	readonly json: boolean;
+};
+
+const examples = `
+Examples:
+  $ cutlayer trace ls runs/quickstart --actor main --round 2
+  $ cutlayer trace show runs/quickstart 41
+  $ cutlayer trace diff runs/a runs/b
+  $ cutlayer trace check runs/quickstart
+  $ cutlayer trace export runs/quickstart --format perfetto --out trace.json
+`;
+
+const run = ['<run>', 'a run folder, or one .trace file'] as const;
+const json = ['--json', 'print JSON', false] as const;
+
+/** What each command needs is loaded when it is called. */
+const actions = () => import('../trace-actions.ts');
+
+export function registerTrace(program: Command): void {
+	const trace = program.command('trace').description('look at what a run recorded').addHelpText('after', examples);
+	trace
+		.command('ls')
+		.description('list records')
+		.argument(...run)
+		.option('--actor <id>', 'only of this actor')
+		.option('--verb <verb>', 'only where this message, pass or event came or left')
+		.option('--round <n>', 'only of this round', recordNumber)
+		.option('--from <ms>', 'from this run time on', Number)
+		.option('--to <ms>', 'up to this run time', Number)
+		.option(...json)
+		.action(async (path: string, flags: ListFlags) => (await actions()).list(path, flags));
+	trace
+		.command('show')
+		.description('show one record with its causes and effects')
+		.argument(...run)
+		.argument('<n>', 'the number of the record; <stream>:<n> where there are several streams')
+		.option(...json)
+		.action(async (path: string, n: string, flags: {json: boolean}) => (await actions()).show(path, n, flags));
+	trace
+		.command('diff')
+		.description('find where two runs part; exits 1 when they do')
+		.argument('<a>', 'a run folder')
+		.argument('<b>', 'another')
+		.option(...json)
+		.action(async (a: string, b: string, flags: {json: boolean}) => (await actions()).diff(a, b, flags));
+	trace
+		.command('check')
+		.description('check the invariants of every run; exits 1 when one does not hold')
+		.argument(...run)
+		.option(...json)
+		.action(async (path: string, flags: {json: boolean}) => (await actions()).check(path, flags));
+	trace
+		.command('export')
+		.description('write the trace for another tool')
+		.argument(...run)
+		.addOption(
+			new Option('--format <format>', 'of what is written').choices(['jsonl', 'csv', 'perfetto']).default('jsonl'),
+		)
+		.option('--out <file>', 'default stdout')
+		.action(async (path: string, flags: {format: 'jsonl' | 'csv' | 'perfetto'; out?: string}) =>
+			(await actions()).exportTo(path, flags),
+		);
+	trace
+		.command('follow')
+		.description('list records as a run makes them, to its end')
+		.argument(...run)
+		.option('--actor <id>', 'only of this actor')
+		.option('--verb <verb>', 'only where this message, pass or event came or left')
+		.option(...json)
+		.action(async (path: string, flags: ListFlags) => (await actions()).follow(path, flags));
+	for (const sub of trace.commands) sub.exitOverride().showHelpAfterError('(--help shows what is possible)');
+}

@@ -1,0 +1,122 @@
+/**
+Where two runs part: for each actor the first record that is not the same in both, and of those the earliest.
+Times, numbers of records and of messages are no difference; in real time neither are signs of life.
+*/
+import {createHash} from 'node:crypto';
+import type {Command, InputRecord, TraceRecord} from './format.ts';
+import {isOfActor, type Located, type Trace} from './trace.ts';
+
+export type Parting = {
+	readonly actor: string;
+	/** In real time the stream of one kind of events of that actor, else all of them. */
+	readonly channel: string;
+	/** How many records were the same before. */
+	readonly same: number;
+	/** Nothing where a run has no more records. */
+	readonly a: Located | undefined;
+	readonly b: Located | undefined;
+};
+
+type Mark = {readonly stream: Located['stream']; readonly n: number; readonly t: number; readonly digest: string};
+type Found = Pick<Parting, 'actor' | 'channel' | 'same'> & {readonly a: Mark | undefined; readonly b: Mark | undefined};
+
+/** What waits in one channel for its counterpart; at most one of the two is not empty. */
+type Channel = {same: number; a: Mark[]; b: Mark[]};
+
+/**
+Compares in the order in which each actor lived when both ran in virtual time. In real time the order of messages from
+different peers is chance: each actor's events of a type and a sender are compared among themselves.
+*/
+export async function firstParting(a: Trace, b: Trace): Promise<Parting | undefined> {
+	const isOrdered = [a, b].every(trace => trace.streams.every(({header}) => header.clock === 'virtual'));
+	const channels = new Map<string, Channel>();
+	const [readA, readB] = [a.records(), b.records()];
+	for (;;) {
+		const [nextA, nextB] = [await readA.next(), await readB.next()];
+		const found = take(channels, 'a', nextA.value, isOrdered) ?? take(channels, 'b', nextB.value, isOrdered);
+		if (found) return partingOf(found);
+		if (nextA.done && nextB.done) break;
+	}
+	const found = unmatched(channels);
+	return found && partingOf(found);
+}
+
+async function partingOf({a, b, ...found}: Found): Promise<Parting> {
+	return {...found, a: a && (await located(a)), b: b && (await located(b))};
+}
+
+async function located({stream, n}: Mark): Promise<Located | undefined> {
+	const record = await stream.record(n);
+	return record && {stream, record};
+}
+
+function take(
+	channels: Map<string, Channel>,
+	side: 'a' | 'b',
+	next: Located | undefined,
+	isOrdered: boolean,
+): Found | undefined {
+	const name = next && channelOf(next.record, isOrdered);
+	if (!next || name === undefined) return undefined;
+	const channel = channels.get(name) ?? {same: 0, a: [], b: []};
+	channels.set(name, channel);
+	const {stream, record} = next;
+	const mark: Mark = {stream, n: record.n, t: record.t, digest: digestOf(record, isOrdered)};
+	const other = channel[side === 'a' ? 'b' : 'a'].shift();
+	if (!other) {
+		channel[side].push(mark);
+		return undefined;
+	}
+	channel.same++;
+	if (other.digest === mark.digest) return undefined;
+	const [one, two] = side === 'a' ? [mark, other] : [other, mark];
+	return {...described(name), same: channel.same - 1, a: one, b: two};
+}
+
+/** The earliest record that one run has and the other has not. */
+function unmatched(channels: ReadonlyMap<string, Channel>): Found | undefined {
+	const found = [...channels].flatMap(([name, {same, a, b}]): Found[] =>
+		a.length + b.length === 0 ? [] : [{...described(name), same, a: a[0], b: b[0]}],
+	);
+	const time = ({a, b}: Found) => (a ?? b)!.t;
+	return found.toSorted((one, two) => time(one) - time(two))[0];
+}
+
+const described = (name: string) => {
+	const [actor, channel] = name.split(' ', 2) as [string, string];
+	return {actor, channel};
+};
+
+function channelOf(record: TraceRecord, isOrdered: boolean): string | undefined {
+	if (!isOfActor(record)) return undefined;
+	if (isOrdered) return `${record.actor} all`;
+	if (record.kind !== 'input') return `${record.actor} ${record.kind}`;
+	const {type, from = ''} = record.event;
+	return type === 'heartbeat' || type.startsWith('xstate.after.') ? undefined : `${record.actor} ${type}/${from}`;
+}
+
+/** A short name for what both runs must agree on. */
+function digestOf(record: TraceRecord, isOrdered: boolean): string {
+	const content = isOrdered ? orderedContent(record) : contentOf(record);
+	return createHash('sha256').update(JSON.stringify(content)).digest('hex').slice(0, 32);
+}
+
+const orderedContent = ({n: _, t: __, ...content}: TraceRecord): unknown => content;
+
+/** What came in; in real time what followed depends on what else had come. */
+function contentOf(record: TraceRecord): unknown {
+	if (record.kind === 'started') return [record.role, record.incarnation, record.input];
+	if (record.kind === 'dropped') return [record.from, record.code, record.field];
+	if (record.kind !== 'input') return record.kind === 'ended' ? record.failure : record.kind;
+	return [withoutPlace(record.event), tensorsOf(record)];
+}
+
+/** Digests without the handles, whose numbers depend on what came before. */
+const tensorsOf = ({tensors = {}}: InputRecord | Extract<Command, {send: string}>): unknown => Object.values(tensors);
+
+function withoutPlace(value: unknown): unknown {
+	if (Array.isArray(value)) return value.map(withoutPlace);
+	if (typeof value !== 'object' || value === null) return value;
+	const kept = Object.entries(value).filter(([name]) => !['handle', 'timeMs', 'bytesUp', 'bytesDown'].includes(name));
+	return Object.fromEntries(kept.map(([name, inner]) => [name, withoutPlace(inner)]));
+}
