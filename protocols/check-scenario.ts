@@ -19,7 +19,6 @@ type Schema = TSchema & {
 	readonly default?: unknown;
 };
 type Json = Record<string, unknown>;
-type Problem = {readonly instancePath: string; readonly keyword: string; readonly params: unknown};
 
 /**
 The checked scenario.
@@ -101,28 +100,32 @@ function checkKeys(schema: Schema, value: Json, path: string, source: string): v
 function branchOf(schema: Schema, value: unknown): Schema | undefined {
 	if (!schema.anyOf) return schema;
 	const kind = (value as Json)?.kind;
+	if (kind === undefined) return undefined;
 	return schema.anyOf.find(branch => branch.properties?.kind?.const === kind);
 }
 
 function firstProblem(filled: unknown, source: string): CutlayerError {
-	const errors = validator.Errors(filled);
+	const inner = innermost(scenarioSchema as Schema, filled, []);
+	const errors = Value.Errors(inner.schema, Value.Default(inner.schema, inner.value));
 	const problem =
-		errors.find(
-			error => error.keyword !== 'additionalProperties' && error.keyword !== 'anyOf' && isOfBranch(filled, error),
-		) ?? errors[0]!;
-	const keys = problem.instancePath.split('/').slice(1);
+		errors.find(error => error.keyword !== 'additionalProperties' && error.keyword !== 'anyOf') ?? errors[0]!;
+	const keys = [...inner.keys, ...problem.instancePath.split('/').slice(1)];
 	const {schema, value, depth} = descend(scenarioSchema as Schema, filled, keys);
 	const path = keys.slice(0, depth).join('.');
-	return invalid(source, path, `expected ${allowed(schema, problem)}, got ${show(value)}`);
+	return invalid(source, path, `expected ${allowed(branchOf(schema, value) ?? schema, problem)}, got ${show(value)}`);
 }
 
-/** False for what only another member of the union, not the one its `kind` names, would ask for. */
-function isOfBranch(filled: unknown, {instancePath, keyword, params}: Problem): boolean {
-	const {schema, value} = descend(scenarioSchema as Schema, filled, instancePath.split('/').slice(1));
-	const known = branchOf(schema, value)?.properties;
-	if (keyword === 'required' && known)
-		return (params as {requiredProperties: string[]}).requiredProperties.some(key => key in known);
-	return keyword !== 'const' || schema.const !== value;
+type Place = {readonly schema: Schema; readonly value: unknown; readonly keys: readonly string[]};
+
+/** The innermost object or list that does not fit, as the member of a union that its `kind` names: what other members would ask is no help. */
+function innermost(schema: Schema, value: unknown, keys: readonly string[]): Place {
+	const branch = branchOf(schema, value) ?? schema;
+	for (const [key, inner] of Object.entries(value as Json)) {
+		const next = Array.isArray(value) ? branch.items : branch.properties?.[key];
+		if (next && typeof inner === 'object' && inner !== null && !Value.Check(next, inner))
+			return innermost(next, inner, [...keys, key]);
+	}
+	return {schema: branch, value, keys};
 }
 
 /** Follows a path as far as the union whose `kind` does not fit, or to its end. */

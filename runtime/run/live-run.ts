@@ -217,7 +217,16 @@ export class LiveRun {
 	}
 
 	get #isOver(): boolean {
-		return this.#actors.every(actor => actor.isDone) || this.#failure !== undefined;
+		return this.#isAllDone || this.#failure !== undefined;
+	}
+
+	/** In simulated time the word that the run is over may be lost to somebody: the fed server has ended all the same. */
+	get #isAllDone(): boolean {
+		return this.#actors.every(actor => actor.isDone || (this.#stall !== undefined && this.#isFedServerDone));
+	}
+
+	get #isFedServerDone(): boolean {
+		return this.#actors.some(actor => actor.kind === 'fed-server' && actor.isDone && !actor.failure);
 	}
 
 	/** With all clients done there is nothing to go on with: the last evaluation is waited for. */
@@ -235,12 +244,12 @@ export class LiveRun {
 			return `every client gave up: ${lost.map(failureText).join('; ')}`;
 		}
 		const server = failed.find(actor => !isClient(actor));
-		return server ? failureText(server) : this.#stall;
+		return server ? failureText(server) : this.#isFedServerDone ? undefined : this.#stall;
 	}
 
 	async #conclude(): Promise<RunResult> {
 		const failure = this.#failure;
-		const isDone = !failure && this.#actors.every(actor => actor.isDone);
+		const isDone = !failure && this.#isAllDone;
 		if (!isDone && !failure) await this.#checkpoint({isLast: true});
 		const adapters = failure ? undefined : await this.#finalAdapters();
 		await this.#recorder?.close();
