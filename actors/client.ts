@@ -64,6 +64,8 @@ const machineSetup = setup({
 			event.body.round === context.round &&
 			event.body.step === context.step,
 		isAccepted: ({context, event}) => event.type === 'upload-accepted' && event.body.round === context.round,
+		isForgotten: ({event}) =>
+			event.type === 'refused' && event.body.verb === 'heartbeat' && event.body.code === 'not-in-cohort',
 		isFatal: ({event}) =>
 			event.type === 'refused' && ['mismatch', 'invalid', 'fenced', 'id-in-use'].includes(event.body.code),
 	},
@@ -113,11 +115,15 @@ export const clientMachine = machineSetup.createMachine({
 						'host.pause': {actions: assign({isPauseAsked: true})},
 						'host.resume': {actions: assign({isPauseAsked: false})},
 						'pass.failed': {target: '#client.failed', actions: assign({failure: ({event}) => say.failureOf({event})})},
-						refused: {
-							guard: 'isFatal',
-							target: '#client.failed',
-							actions: assign({failure: ({event}) => say.failureOf({event})}),
-						},
+						refused: [
+							{
+								guard: 'isFatal',
+								target: '#client.failed',
+								actions: assign({failure: ({event}) => say.failureOf({event})}),
+							},
+							// The fed server has parted with a client that it had not heard for too long.
+							{guard: 'isForgotten', actions: {type: 'send', params: say.hello}},
+						],
 					},
 					states: {
 						joining: {

@@ -37,7 +37,7 @@ export type FedServerContext = FedServerInput & {
 	readonly isMainServerHere: boolean;
 	readonly cohort: readonly CohortMember[];
 	readonly uploads: Readonly<Record<string, Upload>>;
-	/** Members of the cohort that left before uploading. */
+	/** Members of the cohort that left before uploading; before the first round all that left. */
 	readonly gone: readonly string[];
 	readonly stepsDone: number;
 	readonly isDeadlinePast: boolean;

@@ -36,13 +36,15 @@ export const welcome = ({round, adapterVersion}: FedServerContext, {from, body}:
 
 /** The opening of the context's current round. */
 export function roundOpened(context: FedServerContext): Extract<Outgoing, {verb: 'round-opened'}> {
-	const {round, adapterVersion, cohort, adapter} = context;
+	const {round, adapterVersion, adapter, gone} = context;
 	const steps = roundSteps(context);
-	return {
-		verb: 'round-opened',
-		body: {round, adapterVersion, steps, cohort: [...cohort], deadlineMs: 0, tensors: adapter!},
-	};
+	const cohort = context.cohort.filter(member => !gone.includes(member.client));
+	return {verb: 'round-opened', body: {round, adapterVersion, steps, cohort, deadlineMs: 0, tensors: adapter!}};
 }
+
+/** Whether the round still waits for this client: who left comes in again with the next one. */
+export const isAwaited = ({cohort, uploads, gone}: FedServerContext, client: string): boolean =>
+	cohort.some(member => member.client === client) && !uploads[client] && !gone.includes(client);
 
 export const roundOpening = ({context}: From): Outgoing => roundOpened(context);
 export const roundClosing = ({context}: From): Outgoing => ({verb: 'round-closing', body: {round: context.round}});
@@ -66,8 +68,7 @@ export function judge(context: FedServerContext, {from, body}: Incoming<'upload'
 	}
 	const accepted: Outgoing = {verb: 'upload-accepted', to: from, body: {round: body.round}};
 	if (body.round < context.round || context.uploads[from]) return {isTaken: false, answer: accepted};
-	const isMember = context.cohort.some(member => member.client === from);
-	if (body.round === context.round && isMember) return {isTaken: true, answer: accepted};
+	if (body.round === context.round && isAwaited(context, from)) return {isTaken: true, answer: accepted};
 	if (body.round === context.round && context.cohort.length === 0) return {isTaken: false, answer: accepted};
 	return {
 		isTaken: false,
@@ -85,6 +86,20 @@ export function judge(context: FedServerContext, {from, body}: Incoming<'upload'
 		},
 	};
 }
+
+/** To somebody whose sign of life comes from outside the roster: its lease ended, or this server never heard its `hello`. */
+export const unknownSender = (to: string): Outgoing => ({
+	verb: 'refused',
+	to,
+	body: {
+		verb: 'heartbeat',
+		code: 'not-in-cohort',
+		field: 'client',
+		found: to,
+		expected: 'a client that said hello',
+		fix: 'say hello again',
+	},
+});
 
 /** One row of `metrics.jsonl` for a closed round; adapter staleness is measured against the version before this aggregation. */
 export function roundReport({context}: From): Outgoing {

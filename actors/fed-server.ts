@@ -45,7 +45,7 @@ const machineSetup = setup({
 	guards: {
 		isPauseAsked: ({context}) => context.isPauseAsked,
 		isComplete: ({context}) =>
-			Object.keys(context.roster).length >= context.clientsExpected &&
+			Object.keys(context.roster).length + context.gone.length >= context.clientsExpected &&
 			(context.isMainServerHere || !context.hasMainServer),
 		hasData: ({context}) => Object.values(context.roster).some(member => member.samples > 0),
 		isTrained: ({context}) => context.stepsDone >= context.stepsTotal,
@@ -55,7 +55,8 @@ const machineSetup = setup({
 			checkpointEveryRounds > 0 && (round + 1) % checkpointEveryRounds === 0,
 		hasLease: ({context}) => context.leaseMs > 0,
 		hasDeadline: ({context}) => context.closing.kind !== 'all',
-		isEmptyAggregate: ({context}) => aggregationOf(context).members.length === 0,
+		/** Nobody has trained a step: there is nothing to aggregate. */
+		isClosedEmpty: ({context}) => closingOf(context) === 'close' && aggregationOf(context).members.length === 0,
 	},
 	delays: {
 		leaseCheck: ({context}) => context.leaseMs / silentChecksMax,
@@ -63,19 +64,21 @@ const machineSetup = setup({
 	},
 });
 
-/** Opens the door, or says why not; a joiner hears of the round in progress. */
+/** Opens the door, or says why not; a joiner hears of the round in progress, the main server also when it asks again. */
 const greet = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	if (event.type !== 'hello') return;
 	const refusal = say.helloRefusal(context, event);
 	if (refusal) return enqueue({type: 'send', params: refusal});
 	enqueue({type: 'send', params: say.welcome(context, event)});
-	if (event.fromKind === 'main-server') return enqueue.assign({isMainServerHere: true});
 	const {from, body} = event;
-	const member = {incarnation: body.incarnation, samples: body.samples, silentChecks: 0};
-	enqueue.assign({roster: {...context.roster, [from]: member}});
-	if (context.adapter && context.cohort.some(({client}) => client === from) && !context.uploads[from]) {
-		enqueue({type: 'send', params: {...say.roundOpened(context), to: from}});
+	if (event.fromKind === 'main-server') {
+		if (context.cohort.length > 0) enqueue({type: 'send', params: {...say.roundOpened(context), to: from}});
+		return enqueue.assign({isMainServerHere: true});
 	}
+	const member = {incarnation: body.incarnation, samples: body.samples, silentChecks: 0};
+	const gone = context.round < 0 ? context.gone.filter(client => client !== from) : context.gone;
+	enqueue.assign({gone, roster: {...context.roster, [from]: member}});
+	if (say.isAwaited(context, from)) enqueue({type: 'send', params: {...say.roundOpened(context), to: from}});
 });
 
 const takeUpload = machineSetup.enqueueActions(({context, event, enqueue}) => {
@@ -86,28 +89,32 @@ const takeUpload = machineSetup.enqueueActions(({context, event, enqueue}) => {
 		enqueue.assign({uploads: {...context.uploads, [event.from]: {...event.body, client: event.from}}});
 });
 
-/** A sign of life; an idle member that missed the opening hears it again. */
+/** A sign of life; an idle member that missed the opening hears it again, and a stranger that it is one. */
 const takeHeartbeat = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	if (event.type !== 'heartbeat') return;
 	const member = context.roster[event.from];
-	if (!member) return;
+	if (!member) return enqueue({type: 'send', params: say.unknownSender(event.from)});
+	if (event.body.incarnation < member.incarnation) return;
 	enqueue.assign({roster: {...context.roster, [event.from]: {...member, silentChecks: 0}}});
 	const isBehind = event.body.isIdle && event.body.round < context.round;
-	if (isBehind && context.cohort.some(({client}) => client === event.from) && !context.uploads[event.from]) {
+	if (isBehind && say.isAwaited(context, event.from)) {
 		enqueue({type: 'send', params: {...say.roundOpened(context), to: event.from}});
 	}
 });
 
+/** Before the first round everybody is; later the members of the cohort that have not uploaded. */
+const isWaitedFor = ({round, gone, uploads, cohort}: FedServerContext, client: string) =>
+	!gone.includes(client) && (round < 0 || (!uploads[client] && cohort.some(member => member.client === client)));
+
 const lose = (context: FedServerContext, left: readonly string[]) => ({
 	roster: Object.fromEntries(Object.entries(context.roster).filter(([client]) => !left.includes(client))),
-	gone: [
-		...context.gone,
-		...left.filter(client => !context.uploads[client] && context.cohort.some(member => member.client === client)),
-	],
+	gone: [...context.gone, ...left.filter(client => isWaitedFor(context, client))],
 });
 
 const loseMember = machineSetup.enqueueActions(({context, event, enqueue}) => {
-	if (event.type !== 'leave' || !context.roster[event.from]) return;
+	if (event.type !== 'leave') return;
+	// Who gave up before it came in is not waited for either.
+	if (!context.roster[event.from] && !isWaitedFor(context, event.from)) return;
 	const after = lose(context, [event.from]);
 	enqueue.assign(after);
 	enqueue({type: 'send', params: say.rosterChanged(after.roster, [event.from], event.body.reason)});
@@ -204,6 +211,7 @@ export const fedServerMachine = machineSetup.createMachine({
 						collecting: {
 							tags: 'quiet',
 							always: [
+								{guard: 'isClosedEmpty', target: 'closing', actions: {type: 'send', params: say.voidReport}},
 								{guard: 'isClosed', target: 'aggregating'},
 								{guard: 'isVoid', target: 'closing', actions: {type: 'send', params: say.voidReport}},
 							],
@@ -223,7 +231,6 @@ export const fedServerMachine = machineSetup.createMachine({
 							},
 						},
 						aggregating: {
-							always: {guard: 'isEmptyAggregate', target: 'closing'},
 							invoke: {
 								src: 'aggregate',
 								input: ({context}) => {

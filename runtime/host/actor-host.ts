@@ -31,6 +31,8 @@ export type ActorOptions = {
 	readonly passes: readonly string[];
 	/** Passes done otherwise, or prepared before the compute port gets them. */
 	readonly overrides?: Readonly<Record<string, PassOverride>>;
+	/** What is wrong with a message whose form is right, as only this actor can tell; default nothing. */
+	readonly check?: (verb: string, body: unknown, host: ObservedHost) => FrameProblem | undefined;
 	readonly ports: HostPorts;
 	readonly observer?: HostObserver;
 	readonly saved?: SavedActor;
@@ -176,7 +178,9 @@ export class ActorHost implements ObservedHost {
 		const subject = parseSubject(frame.subject);
 		if (!subject || (subject.kind === this.kind && subject.id === this.id)) return;
 		const decoded = decodeFrame(frame);
-		const problem = decoded.ok ? messageProblem(subject, decoded.body) : decoded.problem;
+		const problem = decoded.ok
+			? (messageProblem(subject, decoded.body) ?? this.#options.check?.(subject.verb, decoded.body, this))
+			: decoded.problem;
 		if (problem) this.#refuse(problem, subject.id, subject.verb);
 		if (problem || !decoded.ok) return;
 		// Reports are for recorders: their bytes are not the training's.

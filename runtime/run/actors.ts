@@ -13,6 +13,7 @@ import type {ActorSpec} from '../compute/spec.ts';
 import type {PackedBatch} from '../data/batches.ts';
 import {ActorHost, type ActorOptions, type HostObserver, type HostPorts, type SavedActor} from '../host/actor-host.ts';
 import {blocksOf, fromNamedTensors, toNamedTensors} from '../model/lora.ts';
+import {activationsCheck, uploadCheck} from './incoming.ts';
 import * as plan from './plan.ts';
 
 /** A client's rows as its passes see them. */
@@ -32,7 +33,7 @@ export type ActorContext = {
 };
 
 type Role = Pick<ActorOptions, 'kind' | 'id' | 'machine' | 'input' | 'passes'> &
-	Pick<Partial<ActorOptions>, 'overrides'>;
+	Pick<Partial<ActorOptions>, 'overrides' | 'check'>;
 
 async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Promise<ActorHost> {
 	const {run, ports, observer, incarnation = 0, initial = {}, saved} = context;
@@ -96,6 +97,7 @@ export function openMainServer(context: ActorContext): Promise<ActorHost> {
 		machine: mainServerMachine,
 		input: plan.mainServerInput(scenario, plan.agreementOf(scenario, model), incarnation),
 		passes: ['mainStep', 'readAdapter'],
+		check: activationsCheck(model.config),
 	});
 }
 
@@ -108,6 +110,7 @@ export function openFedServer(context: ActorContext, checkpoint: () => Promise<v
 		machine: fedServerMachine,
 		input: plan.fedServerInput(scenario, plan.agreementOf(scenario, model), incarnation),
 		passes: ['readAdapter', 'aggregate'],
+		check: uploadCheck,
 		overrides: {checkpoint: () => checkpoint().then(() => ({output: {}, tensors: {}}))},
 	});
 }

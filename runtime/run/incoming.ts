@@ -1,0 +1,66 @@
+/**
+What a server checks of a message beyond its schema, because only it knows the model: a frame that fails is refused before it
+reaches the machine, so that one client's mistake costs that client alone. Pure.
+*/
+import type {FrameProblem} from '../../protocols/envelope.ts';
+import {i32View, type NamedTensors, type TensorHandle} from '../../protocols/tensor.ts';
+import type {ObservedHost} from '../host/observer.ts';
+import type {ModelConfig} from '../model/config.ts';
+
+/** The problem of a message's body, if it has one. */
+export type IncomingCheck = (verb: string, body: unknown, host: ObservedHost) => FrameProblem | undefined;
+
+const problem = (field: string, found: string, expected: string, fix: string): FrameProblem => ({
+	code: 'invalid-message',
+	field,
+	found,
+	expected,
+	fix,
+});
+
+/** Activations whose rows, positions and labels the tail can compute. */
+export function activationsCheck({hidden, context, vocabulary}: ModelConfig): IncomingCheck {
+	return (verb, body) => {
+		if (verb !== 'activations') return undefined;
+		const {lengths, tensors} = body as {lengths: readonly number[]; tensors: NamedTensors};
+		const {activations, targetPositions, labels} = tensors;
+		const [tokens, width] = activations!.shape as [number, number];
+		const fix = 'use the same model and tokenizer on both sides';
+		if (width !== hidden) return problem('tensors.activations', `[${tokens}, ${width}]`, `[${tokens}, ${hidden}]`, fix);
+		const longest = lengths.reduce((max, length) => Math.max(max, length), 0);
+		if (longest > context) return problem('lengths', `${longest}`, `at most ${context} tokens a row`, fix);
+		return (
+			outside('tensors.targetPositions', i32View(targetPositions!), tokens, 'packed row') ??
+			outside('tensors.labels', i32View(labels!), vocabulary, 'token id')
+		);
+	};
+}
+
+function outside(field: string, values: Int32Array, limit: number, what: string): FrameProblem | undefined {
+	const found = values.find(value => value < 0 || value >= limit);
+	if (found === undefined) return undefined;
+	return problem(
+		field,
+		`${found}`,
+		`a ${what} from 0 to ${limit - 1}`,
+		'use the same model and tokenizer on both sides',
+	);
+}
+
+/** Uploads with exactly the matrices of the global adapter they began from. */
+export const uploadCheck: IncomingCheck = (verb, body, host) => {
+	const {adapter} = host.context as {readonly adapter: TensorHandle | null};
+	if (verb !== 'upload' || !adapter) return undefined;
+	const {tensors} = body as {tensors: NamedTensors};
+	const global = host.tensors(adapter);
+	const fix = 'use the same cut, rank and targets on both sides';
+	for (const [name, {shape}] of Object.entries(global)) {
+		const found = tensors[name];
+		if (!found) return problem(`tensors.${name}`, 'nothing', `[${shape}]`, fix);
+		if (`${found.shape}` !== `${shape}`) return problem(`tensors.${name}`, `[${found.shape}]`, `[${shape}]`, fix);
+	}
+	const extra = Object.keys(tensors).find(name => !global[name]);
+	return extra === undefined
+		? undefined
+		: problem('tensors', extra.slice(0, 80), 'only matrices of the global adapter', fix);
+};
