@@ -4,30 +4,9 @@ import test from 'ava';
 import fc from 'fast-check';
 import type {ScenarioFile} from '../../protocols/scenario.ts';
 import {replayTrace} from '../../runtime/replay/replay.ts';
-import {frameOf, magicOf, type TraceHeader, type TraceRecord} from '../../runtime/trace/format.ts';
-import {Trace} from '../../runtime/trace/trace.ts';
 import {FakeCompute} from '../_helpers/fake-compute.ts';
 import {recordRun, withFolder} from '../_helpers/recorded-run.ts';
-
-async function withTrace<T>(folder: string, use: (trace: Trace) => Promise<T>): Promise<T> {
-	const trace = await Trace.open(folder);
-	try {
-		return await use(trace);
-	} finally {
-		await trace.close();
-	}
-}
-
-/** Writes the trace again, each record as `change` makes it, with checksums that fit. */
-async function rewrite(folder: string, change: (record: TraceRecord) => TraceRecord): Promise<void> {
-	const path = join(folder, 'trace', 'run.trace');
-	const frames = await withTrace(folder, async trace => {
-		const all: (TraceHeader | TraceRecord)[] = [trace.streams[0]!.header];
-		for await (const {record} of trace.records()) all.push(change(record));
-		return all.map(frameOf);
-	});
-	await writeFile(path, Buffer.concat([Buffer.from(magicOf(1)), ...frames]));
-}
+import {recordsIn, rewriteTrace, withTrace} from '../_helpers/traces.ts';
 
 const scenarios = fc.record({
 	clients: fc.integer({min: 1, max: 4}),
@@ -71,8 +50,7 @@ test('an actor that fails, and one that refuses a bad frame, replay too', t =>
 		const bad = {subject: 'cutlayer.v1.tiny.client.c9.activations.main', headers: {}, body: Uint8Array.of(1)};
 		await recordRun({folder, compute, onStarted: (_, bus) => bus.publish(bad)});
 		await withTrace(folder, async trace => {
-			const records: TraceRecord[] = [];
-			for await (const {record} of trace.records()) records.push(record);
+			const records = await recordsIn(folder);
 			const dropped = records.find(record => record.kind === 'dropped');
 			t.is(dropped?.code, 'version-unknown');
 			t.is(dropped?.commands?.length, 1);
@@ -85,7 +63,7 @@ test('one changed value of an input is found and named with its causes back to t
 	withFolder(async folder => {
 		await recordRun({folder});
 		let changed = 0;
-		await rewrite(folder, record => {
+		await rewriteTrace(folder, record => {
 			if (changed > 0 || record.kind !== 'input' || record.event.type !== 'gradient') return record;
 			changed = record.n;
 			return {...record, event: {...record.event, body: {...(record.event.body as object), loss: 99}}};
@@ -105,7 +83,7 @@ test('one changed value of an input is found and named with its causes back to t
 test('a changed command is found, with both sides', t =>
 	withFolder(async folder => {
 		await recordRun({folder});
-		await rewrite(folder, record => {
+		await rewriteTrace(folder, record => {
 			if (record.kind !== 'input' || record.actor !== 'main' || !record.commands) return record;
 			const commands = record.commands.map(command =>
 				'send' in command && command.send === 'gradient' && command.to === 'c1' ? {...command, to: 'c2'} : command,
