@@ -31,6 +31,7 @@ const lines: readonly (readonly [term: string, template: string])[] = [
 	['backend', '{backend}'],
 	['', '{backendReason}'],
 	['broker', '{broker}'],
+	['clock', '{clock}'],
 	['machine', '{machine.cpu}, {machine.cores} cores, {machine.memoryGb} GB, {machine.platform}'],
 	['node', '{versions.node}'],
 ];

@@ -39,7 +39,7 @@ export function pageOf(recorded: RecordedRun): string {
 <p>${description}</p>
 <p><span class="status ${figures.status === 'done' ? 'done' : ''}">${escaped(figures.status)}</span> ${escaped(figures.reason)}</p>
 </header>
-${headline(figures)}
+${headline(figures, valueAt(config, 'clock') === 'virtual' ? 'virtual time' : 'time')}
 <div class="pictures">
 ${pictures(figures).join('\n')}
 </div>
@@ -62,7 +62,10 @@ const entities: Record<string, string> = {'&': '&amp;', '<': '&lt;', '>': '&gt;'
 /** A text that is safe between tags and in quoted attributes. */
 export const escaped = (value: unknown): string => String(value).replace(/[&<>"']/g, character => entities[character]!);
 
-function headline({clients, evaluations, seconds, tokens, rounds, roundsVoid, bytesUp, bytesDown}: Figures): string {
+function headline(
+	{clients, evaluations, seconds, tokens, rounds, roundsVoid, bytesUp, bytesDown}: Figures,
+	timeName: string,
+): string {
 	const mean = (pick: (client: Figures['clients'][number]) => number) =>
 		clients.reduce((total, client) => total + pick(client), 0) / clients.length;
 	const change = (first: number, last: number) => `${first.toFixed(3)} → ${last.toFixed(3)}`;
@@ -80,7 +83,7 @@ function headline({clients, evaluations, seconds, tokens, rounds, roundsVoid, by
 		['validation loss', evaluations.length > 0 ? change(evaluations[0]!.loss, evaluations.at(-1)!.loss) : none],
 		['perplexity, last', evaluations.at(-1)?.perplexity.toFixed(2) ?? none],
 		['rounds', roundsVoid > 0 ? `${rounds} (${roundsVoid} void)` : String(rounds)],
-		['time', durationText(seconds)],
+		[timeName, durationText(seconds)],
 		['tokens a second', seconds > 0 ? (tokens / seconds).toPrecision(3) : none],
 		['sent by clients', bytesText(bytesUp)],
 		['received by clients', bytesText(bytesDown)],
