@@ -87,7 +87,9 @@ const lora = section({
 	targets: Type.Array(projection, {minItems: 1, uniqueItems: true, default: ['q', 'v']}),
 	dropout: Type.Number({minimum: 0, maximum: 0.9, default: 0.1, description: 'on the input of A, in training only'}),
 	isRankStabilised: flag(false, 'scaling alpha / sqrt(rank)'),
-	initial: Type.Optional(Type.String({minLength: 1, description: 'a PEFT folder to start from'})),
+	initial: Type.Optional(
+		Type.String({minLength: 1, description: 'a PEFT folder, or a .safetensors file with its names, to start from'}),
+	),
 });
 
 const wireFormat = Type.Union([Type.Literal('f32'), Type.Literal('bf16'), Type.Literal('f16'), Type.Literal('i8')], {
@@ -102,6 +104,36 @@ const closing = Type.Union([
 		fraction: Type.Optional(Type.Number({exclusiveMinimum: 0, maximum: 1})),
 		deadlineMs: positive(60_000, 'after the opening of the round'),
 	}),
+]);
+
+const adaptive = {
+	learningRate: positive(1e-3, 'of the server, over the mean change'),
+	beta1: unit(0.9, ''),
+	beta2: unit(0.99, ''),
+	tau: positive(1e-3, 'added to the root of the second moment'),
+};
+
+const byzantine = integer(0, 1, 'wrong uploads to withstand');
+
+const aggregation = Type.Union([
+	section({kind: Type.Literal('fedavg')}),
+	section({kind: Type.Literal('uniform')}),
+	section({kind: Type.Literal('fedprox'), mu: positive(0.01, 'pull towards the global adapter')}),
+	section({
+		kind: Type.Literal('fedavgm'),
+		learningRate: positive(1, 'of the server, over the mean change'),
+		momentum: unit(0.9, ''),
+	}),
+	section({kind: Type.Literal('fedadam'), ...adaptive}),
+	section({kind: Type.Literal('fedyogi'), ...adaptive}),
+	section({kind: Type.Literal('median')}),
+	section({
+		kind: Type.Literal('trimmed-mean'),
+		fraction: Type.Number({minimum: 0, exclusiveMaximum: 0.5, default: 0.2, description: 'cut from both ends'}),
+	}),
+	section({kind: Type.Literal('krum'), byzantine}),
+	section({kind: Type.Literal('multi-krum'), byzantine, count: integer(1, 3, 'uploads that are averaged')}),
+	section({kind: Type.Literal('clipped'), normMax: positive(1, 'of a change of the adapter')}),
 ]);
 
 export const scenarioSchema = section({
@@ -119,9 +151,7 @@ export const scenarioSchema = section({
 		default: {kind: 'parallel'},
 	}),
 	closing: Type.Union(closing.anyOf, {default: {kind: 'all'}}),
-	aggregation: Type.Union([section({kind: Type.Literal('fedavg')}), section({kind: Type.Literal('uniform')})], {
-		default: {kind: 'fedavg'},
-	}),
+	aggregation: Type.Union(aggregation.anyOf, {default: {kind: 'fedavg'}}),
 	wire: section({activations: wireFormat, gradients: wireFormat, adapters: wireFormat}, {default: {}}),
 	evaluation: section(
 		{everyRounds: integer(0, 1, '0 = never'), batchSize: integer(1, 8, 'rows a pass')},

@@ -60,7 +60,7 @@ class ServedActor {
 	async #prepare(preparation: Preparation) {
 		const {scenario, model, thread, natsUrl} = preparation;
 		const data = await openRunData(scenario, await openTokenizer(thread.modelPath), [this.#role]);
-		const initial = scenario.lora.initial ? await loadInitial(scenario.lora.initial, model.config) : undefined;
+		const initial = await loadInitial(scenario, model.config);
 		const {compute, opened} = await ThreadCompute.open(thread);
 		const onNotice = (text: string) => this.#ipc!.tell('notice', `${this.#role.id}: ${text}`);
 		const onProblem = (problem: Error) => onNotice(problem.message);

@@ -72,7 +72,7 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 		const tokenizer = await openTokenizer(files.path);
 		// With processes each opens its own rows.
 		const data = await openRunData(scenario, tokenizer, options.processes ? [] : undefined);
-		const initial = scenario.lora.initial ? await loadInitial(scenario.lora.initial, weights.config) : undefined;
+		const initial = await loadInitial(scenario, weights.config);
 		const broker = await openBroker(options, closers);
 		const {config, modelHash} = weights;
 		const model = {config, modelHash, vocabularyHash: tokenizer.vocabularyHash};
@@ -134,7 +134,10 @@ async function openInProcesses(
 	const {connect, url} = broker;
 	if (url === undefined) {
 		const fix = 'run `cutlayer setup`, or name one with --nats';
-		throw new CutlayerError('broker-unreachable', `Expected a nats-server for --processes, found ${broker.text}; ${fix}`);
+		throw new CutlayerError(
+			'broker-unreachable',
+			`Expected a nats-server for --processes, found ${broker.text}; ${fix}`,
+		);
 	}
 	const thread = {backend: resolved, modelPath};
 	const {environment} = resolved;

@@ -168,6 +168,15 @@ function ownName(path: string, config: ModelConfig, name: string, shape: readonl
 	return `block.${parsed.block}.${projection}.${parsed.side}`;
 }
 
+/** The tensors of a safetensors file with PEFT's names, under our names, and their rank. Throws `weights-invalid`. */
+export async function readAdapterFile(
+	path: string,
+	config: ModelConfig,
+): Promise<{readonly tensors: NamedTensors; readonly rank: number}> {
+	const {tensors} = await readTensors(path, config);
+	return {tensors, rank: rankOf(path, tensors)};
+}
+
 /** The one rank of all tensors. */
 function rankOf(folder: string, tensors: NamedTensors): number {
 	const ranks = new Set(
