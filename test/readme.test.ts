@@ -34,9 +34,12 @@ function shortened(command: string): string {
 	return `${isFull ? install : ''}${short ?? rest}`;
 }
 
-/** Copies what the repository tracks, and the files that the README tells its reader to write. */
+/** Copies what the repository tracks or does not ignore, and the files that the README tells its reader to write. */
 async function copyRepository(to: string): Promise<void> {
-	const {stdout} = await run('git', ['ls-files', '-z'], {cwd: root, maxBuffer: 2 ** 26});
+	const {stdout} = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+		cwd: root,
+		maxBuffer: 2 ** 26,
+	});
 	for (const file of stdout.split('\0').filter(file => file !== '' && existsSync(path.join(root, file)))) {
 		mkdirSync(path.dirname(path.join(to, file)), {recursive: true});
 		cpSync(path.join(root, file), path.join(to, file));
