@@ -162,6 +162,14 @@ function allowed(schema: Schema, problem: {keyword: string; message: string; par
 /** Contradictions no single value shows. */
 function checkSense(scenario: Scenario, source: string): void {
 	const {closing, clients, data} = scenario;
+	const {aggregation} = scenario;
+	if ('byzantine' in aggregation && clients < 2 * aggregation.byzantine + 3) {
+		throw invalid(
+			source,
+			'aggregation.byzantine',
+			`${aggregation.kind} needs 2 x ${aggregation.byzantine} + 3 clients, got ${clients}; lower it or add clients`,
+		);
+	}
 	const fault = faultProblem(scenario);
 	if (fault) throw invalid(source, fault.path, fault.problem);
 	if (closing.kind === 'quorum') {

@@ -4,21 +4,72 @@ How uploads become the next global adapter: weights and the kernel that combines
 import type {CohortMember} from '../../protocols/messages.ts';
 import {normalised} from './server-update.ts';
 
-/** `fedavg`: A and B apart, weighted by samples. `uniform`: every upload counts the same (the published code). */
-export type Aggregation = {readonly kind: 'fedavg'} | {readonly kind: 'uniform'};
+/** Server optimizers over the mean change. */
+type ServerOptimizer =
+	| {readonly kind: 'fedavgm'; readonly learningRate: number; readonly momentum: number}
+	| {
+			readonly kind: 'fedadam' | 'fedyogi';
+			readonly learningRate: number;
+			readonly beta1: number;
+			readonly beta2: number;
+			readonly tau: number;
+	  };
+
+/**
+`fedavg`: A and B apart, weighted by samples. `uniform`: every upload counts the same (the published code). `fedprox` is FedAvg
+whose clients are drawn to the global adapter. The robust rules (`median`, `trimmed-mean`, `krum`, `multi-krum`) count every upload
+the same; `clipped` bounds each change by a norm before the weighted mean.
+*/
+export type Aggregation =
+	| {readonly kind: 'fedavg'}
+	| {readonly kind: 'uniform'}
+	| {readonly kind: 'fedprox'; readonly mu: number}
+	| ServerOptimizer
+	| {readonly kind: 'median'}
+	| {readonly kind: 'trimmed-mean'; readonly fraction: number}
+	| {readonly kind: 'krum'; readonly byzantine: number}
+	| {readonly kind: 'multi-krum'; readonly byzantine: number; readonly count: number}
+	| {readonly kind: 'clipped'; readonly normMax: number};
+
+/** What combines the uploads, with its settings. */
+export type AggregationKernel =
+	| {readonly kind: 'mean'}
+	| ServerOptimizer
+	| {readonly kind: 'median'}
+	| {readonly kind: 'trimmed-mean'; readonly trim: number}
+	| {readonly kind: 'multi-krum'; readonly byzantine: number; readonly count: number}
+	| {readonly kind: 'clipped'; readonly normMax: number};
 
 /** An upload as described to a policy. */
 export type UploadDescription = {readonly client: string; readonly samples: number; readonly stepsDone: number};
 
-/** Which kernel combines which uploads; weights sum to 1. */
-export type AggregationPlan = {readonly kernel: 'mean'; readonly members: readonly CohortMember[]};
+/** Which kernel combines which uploads; weights sum to 1. Without members the global adapter stays as it is. */
+export type AggregationPlan = {readonly kernel: AggregationKernel; readonly members: readonly CohortMember[]};
+
+const countsAlike = new Set<Aggregation['kind']>(['uniform', 'median', 'trimmed-mean', 'krum', 'multi-krum']);
 
 /** The plan over the uploads that count; an upload of zero steps carries the old adapter and is left out. */
 export function planAggregation(aggregation: Aggregation, uploads: readonly UploadDescription[]): AggregationPlan {
 	const counted = uploads.filter(upload => upload.stepsDone > 0);
-	const weightOf = (upload: UploadDescription) => (aggregation.kind === 'fedavg' ? upload.samples : 1);
-	return {
-		kernel: 'mean',
-		members: normalised(counted.map(upload => ({client: upload.client, weight: weightOf(upload)}))),
-	};
+	const weightOf = (upload: UploadDescription) => (countsAlike.has(aggregation.kind) ? 1 : upload.samples);
+	const members = normalised(counted.map(upload => ({client: upload.client, weight: weightOf(upload)})));
+	const kernel = kernelOf(aggregation, counted.length);
+	// Too few uploads to withstand what the rule promises to: nothing is taken over.
+	const isTooFew = kernel.kind === 'multi-krum' && counted.length < 2 * kernel.byzantine + 3;
+	return {kernel, members: isTooFew ? [] : members};
+}
+
+function kernelOf(aggregation: Aggregation, uploads: number): AggregationKernel {
+	switch (aggregation.kind) {
+		case 'fedavg':
+		case 'uniform':
+		case 'fedprox':
+			return {kind: 'mean'};
+		case 'krum':
+			return {kind: 'multi-krum', byzantine: aggregation.byzantine, count: 1};
+		case 'trimmed-mean':
+			return {kind: 'trimmed-mean', trim: Math.floor(aggregation.fraction * uploads)};
+		default:
+			return aggregation;
+	}
 }

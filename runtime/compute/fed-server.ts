@@ -4,19 +4,32 @@ The fed server's arithmetic: combines uploads as the plan says. It never trains.
 import type {PassResult} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
 import {weightedMean} from '../model/combine.ts';
+import {clipDelta, coordinateMedian, multiKrum, trimmedMean} from '../model/combine-robust.ts';
 import type {ModelConfig} from '../model/config.ts';
-import {cloneAdapter, fromNamedTensors, initAdapter, toNamedTensors} from '../model/lora.ts';
-import {pick} from './names.ts';
+import {type AdapterTensors, cloneAdapter, fromNamedTensors, initAdapter, toNamedTensors} from '../model/lora.ts';
+import {initialMoments, type ServerMoments, type ServerOptimizer, serverStep} from '../model/server-optimizer.ts';
+import {pick, prefixed} from './names.ts';
 import type {Passes} from './passes.ts';
 import type {ActorSpec} from './spec.ts';
 import {packedAdapter, unpackedAdapter} from './wire.ts';
 
 type Spec = Extract<ActorSpec, {kind: 'fed-server'}>;
-type Plan = {readonly kernel: 'mean'; readonly members: readonly {readonly weight: number}[]};
+
+/** What the policies of aggregation ask for; members are in the order of the uploads. */
+type Kernel =
+	| {readonly kind: 'mean'}
+	| ServerOptimizer
+	| {readonly kind: 'median'}
+	| {readonly kind: 'trimmed-mean'; readonly trim: number}
+	| {readonly kind: 'multi-krum'; readonly byzantine: number; readonly count: number}
+	| {readonly kind: 'clipped'; readonly normMax: number};
+type Plan = {readonly kernel: Kernel; readonly members: readonly {readonly weight: number}[]};
 
 export class FedServerCompute implements Passes {
 	readonly #spec: Spec;
 	#adapter: NamedTensors;
+	/** Of a server optimizer, from its first step on. */
+	#moments: ServerMoments | undefined;
 
 	constructor(spec: Spec, config: ModelConfig, initial: NamedTensors) {
 		this.#spec = spec;
@@ -28,15 +41,33 @@ export class FedServerCompute implements Passes {
 
 	/** The next global adapter from uploads in groups `0`, `1`, ... in the order of the plan. */
 	aggregate(input: unknown, tensors: NamedTensors): PassResult {
-		const {members} = (input as {plan: Plan}).plan;
+		const {members, kernel} = (input as {plan: Plan}).plan;
 		const uploads = members.map((_, index) => fromNamedTensors(unpackedAdapter(pick(tensors, `${index}`))));
-		this.#adapter = toNamedTensors(
-			weightedMean(
-				uploads,
-				members.map(member => member.weight),
-			),
-		);
+		const weights = members.map(member => member.weight);
+		this.#adapter = toNamedTensors(this.#combine(kernel, uploads, weights));
 		return this.readAdapter();
+	}
+
+	#combine(kernel: Kernel, uploads: readonly AdapterTensors[], weights: readonly number[]): AdapterTensors {
+		const adapter = fromNamedTensors(this.#adapter);
+		switch (kernel.kind) {
+			case 'mean':
+				return weightedMean(uploads, weights);
+			case 'median':
+				return coordinateMedian(uploads);
+			case 'trimmed-mean':
+				return trimmedMean(uploads, kernel.trim);
+			case 'multi-krum':
+				return multiKrum(uploads, kernel.byzantine, kernel.count);
+			case 'clipped':
+				return weightedMean(
+					uploads.map(upload => clipDelta(upload, adapter, kernel.normMax)),
+					weights,
+				);
+			default:
+				this.#moments ??= initialMoments(kernel, adapter);
+				return serverStep(kernel, this.#moments, {adapter, mean: weightedMean(uploads, weights)});
+		}
 	}
 
 	readAdapter(): PassResult {
@@ -44,11 +75,19 @@ export class FedServerCompute implements Passes {
 	}
 
 	save(): PassResult {
-		return {output: {}, tensors: this.#copy()};
+		const {m, v} = this.#moments ?? {m: {}, v: {}};
+		const moments = {
+			...prefixed('m', toNamedTensors(cloneAdapter(m))),
+			...prefixed('v', toNamedTensors(cloneAdapter(v))),
+		};
+		return {output: {}, tensors: {...prefixed('adapter', this.#copy()), ...moments}};
 	}
 
 	restore(_input: unknown, tensors: NamedTensors): PassResult {
-		this.#adapter = tensors;
+		this.#adapter = pick(tensors, 'adapter');
+		const [m, v] = [pick(tensors, 'm'), pick(tensors, 'v')];
+		const isKept = Object.keys(m).length > 0;
+		this.#moments = isKept ? {m: cloneAdapter(fromNamedTensors(m)), v: cloneAdapter(fromNamedTensors(v))} : undefined;
 		return {output: {}, tensors: {}};
 	}
 

@@ -18,6 +18,8 @@ export type TrainerSpec = {
 	/** Largest global norm of a gradient; 0 = no clipping. */
 	readonly clipNorm: number;
 	readonly labelSmoothing: number;
+	/** FedProx: mu (w - w_g) is added to the gradient, w_g the adapter taken over last; default 0. */
+	readonly proximalMu?: number;
 };
 
 /** The input of the pass `open`, by kind of actor. The optional tensors `initial.*` replace the keyed initial adapter. */

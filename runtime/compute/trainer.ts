@@ -20,6 +20,8 @@ export class Trainer {
 	readonly #spec: TrainerSpec;
 	#tensors: AdapterTensors;
 	#optimizer: OptimizerState = initialOptimizerState();
+	/** w_g of FedProx. */
+	#reference: AdapterTensors | undefined;
 	/** Gradients since the last optimizer step, summed with their weights. */
 	#sum: AdapterTensors | undefined;
 	#weight = 0;
@@ -40,6 +42,7 @@ export class Trainer {
 	/** Takes over a global adapter; the moments stay unless `reset`. */
 	adopt(tensors: NamedTensors, optimizerAtRound: 'keep' | 'reset'): void {
 		this.#tensors = cloneAdapter(fromNamedTensors(tensors));
+		if (this.#spec.proximalMu) this.#reference = cloneAdapter(this.#tensors);
 		if (optimizerAtRound === 'reset') this.#optimizer = initialOptimizerState();
 	}
 
@@ -60,6 +63,7 @@ export class Trainer {
 		if (!isOnly) this.#accumulate(gradients, weight);
 		if (!isApplied) return 0;
 		const applied = isOnly ? gradients : this.#takeMean();
+		this.#pull(applied);
 		// An infinite bound measures without clipping.
 		const norm = clipByGlobalNorm(applied, this.#spec.clipNorm || Number.POSITIVE_INFINITY);
 		const lr = learningRateAt(this.#spec.schedule, position);
@@ -69,6 +73,16 @@ export class Trainer {
 			lr,
 		});
 		return norm;
+	}
+
+	/** Adds the gradient of FedProx's `mu / 2 ||w - w_g||^2` (Li et al., MLSys 2020). */
+	#pull(gradients: AdapterTensors): void {
+		const {proximalMu: mu = 0} = this.#spec;
+		if (mu === 0 || !this.#reference) return;
+		for (const [name, {values}] of Object.entries(gradients)) {
+			const [own, global] = [this.#tensors[name]!.values, this.#reference[name]!.values];
+			for (let i = 0; i < values.length; i++) values[i]! += mu * (own[i]! - global[i]!);
+		}
 	}
 
 	#accumulate(gradients: AdapterTensors, weight: number): void {
@@ -102,6 +116,7 @@ export class Trainer {
 				...prefixed('adapter', this.read()),
 				...prefixed('optimizer', toNamedTensors(cloneAdapter(moments))),
 				...(this.#sum ? prefixed('sum', toNamedTensors(cloneAdapter(this.#sum))) : {}),
+				...(this.#reference ? prefixed('reference', toNamedTensors(cloneAdapter(this.#reference))) : {}),
 			},
 		};
 	}
@@ -111,6 +126,8 @@ export class Trainer {
 		this.#optimizer = {step: optimizerSteps, moments: cloneAdapter(fromNamedTensors(pick(tensors, 'optimizer')))};
 		const sum = pick(tensors, 'sum');
 		this.#sum = Object.keys(sum).length > 0 ? cloneAdapter(fromNamedTensors(sum)) : undefined;
+		const reference = pick(tensors, 'reference');
+		this.#reference = Object.keys(reference).length > 0 ? cloneAdapter(fromNamedTensors(reference)) : undefined;
 		this.#weight = weight;
 	}
 }

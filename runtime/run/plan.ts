@@ -108,6 +108,7 @@ export const clientSpec = (scenario: Scenario, config: ModelConfig): ActorSpec =
 	wire: scenario.wire.activations,
 	wireAdapter: scenario.wire.adapters,
 	optimizerAtRound: scenario.training.optimizerAtRound,
+	...(scenario.aggregation.kind === 'fedprox' && {proximalMu: scenario.aggregation.mu}),
 	...trainerSpec(scenario, clientPart(scenario, config), false),
 });
 
