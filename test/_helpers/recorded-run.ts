@@ -43,8 +43,8 @@ export type RecordedRunOptions = {
 	readonly clock?: Clock;
 	readonly recorder?: Partial<RecorderOptions>;
 	readonly level?: 'digest' | 'full';
-	/** Watches every host beside the recorder. */
-	readonly observer?: (id: string) => HostObserver;
+	/** Stands around the recorder's watch of each host. */
+	readonly wrap?: (watch: HostObserver) => HostObserver;
 	/** The bus is one that nobody else has. */
 	readonly onStarted?: (hosts: readonly ActorHost[], bus: Bus) => void;
 };
@@ -72,7 +72,13 @@ const batchAt = (index: number): PackedBatch =>
 
 /** Runs to the end of every actor; resolves when the trace is closed. */
 export async function recordRun(options: RecordedRunOptions): Promise<void> {
-	const {folder, compute = new FakeCompute(), clock = new WallClock(), level = 'digest'} = options;
+	const {
+		folder,
+		compute = new FakeCompute(),
+		clock = new WallClock(),
+		level = 'digest',
+		wrap = watch => watch,
+	} = options;
 	const scenario = tinyScenario(options.scenario);
 	const recorder = await TraceRecorder.open({
 		folder: join(folder, 'trace'),
@@ -84,16 +90,16 @@ export async function recordRun(options: RecordedRunOptions): Promise<void> {
 	const broker = createMemoryBroker();
 	const model = {config, modelHash: 'model', vocabularyHash: 'vocabulary'};
 	const ends: Promise<void>[] = [];
-	const contextFor = (id: string): ActorContext => {
+	const contextFor = (): ActorContext => {
 		let end: () => void = () => undefined;
 		ends.push(new Promise(resolve => (end = resolve)));
-		const observer = observers({done: () => end()}, recorder.watch(), options.observer?.(id));
+		const observer = observers({done: () => end()}, wrap(recorder.watch()));
 		return {run: 'tiny', scenario, model, ports: {bus: broker.connect(), clock, compute}, observer};
 	};
-	const hosts = [await openFedServer(contextFor('fed'), () => Promise.resolve())];
-	if (scenario.mainServer) hosts.push(await openMainServer(contextFor('main')));
-	if (scenario.evaluation.everyRounds > 0) hosts.push(await openEvaluator(contextFor('evaluator'), [batchAt(0)]));
-	for (const id of clientIds(scenario)) hosts.push(await openClient(contextFor(id), id, {samples: 4, batchAt}));
+	const hosts = [await openFedServer(contextFor(), () => Promise.resolve())];
+	if (scenario.mainServer) hosts.push(await openMainServer(contextFor()));
+	if (scenario.evaluation.everyRounds > 0) hosts.push(await openEvaluator(contextFor(), [batchAt(0)]));
+	for (const id of clientIds(scenario)) hosts.push(await openClient(contextFor(), id, {samples: 4, batchAt}));
 	for (const host of hosts) await host.start();
 	options.onStarted?.(hosts, broker.connect());
 	await Promise.all(ends);
