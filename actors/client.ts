@@ -86,6 +86,8 @@ const takeRound = machineSetup.assign(({context, event}) => {
 
 const endRoundEarly = machineSetup.assign(({context}) => ({steps: context.step}));
 
+const unpause = machineSetup.assign({isPauseAsked: false});
+
 export const clientMachine = machineSetup.createMachine({
 	id: 'client',
 	context: ({input}) => ({
@@ -113,7 +115,9 @@ export const clientMachine = machineSetup.createMachine({
 						'round-opened': {guard: 'isMember', target: '.stepping', actions: takeRound},
 						'run-finished': '#client.finished',
 						'host.pause': {actions: assign({isPauseAsked: true})},
-						'host.resume': {actions: assign({isPauseAsked: false})},
+						'host.resume': {actions: unpause},
+						// States that do more when they are restored do this too.
+						'host.restored': {actions: unpause},
 						'pass.failed': {target: '#client.failed', actions: assign({failure: ({event}) => say.failureOf({event})})},
 						refused: [
 							{
@@ -137,7 +141,7 @@ export const clientMachine = machineSetup.createMachine({
 								welcome: {actions: assign({welcomedBy: ({context, event}) => [...context.welcomedBy, event.from]})},
 								// The round waits in the context until both servers have opened the door.
 								'round-opened': {guard: 'isMember', actions: takeRound},
-								'host.restored': {target: 'joining', reenter: true},
+								'host.restored': {target: 'joining', reenter: true, actions: assign({isPauseAsked: false})},
 							},
 						},
 						idle: {
@@ -191,7 +195,7 @@ export const clientMachine = machineSetup.createMachine({
 								},
 								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
 								// What the backward pass needs is not in a checkpoint: the forward pass is done again.
-								'host.restored': 'forwarding',
+								'host.restored': {target: 'forwarding', actions: assign({isPauseAsked: false})},
 							},
 						},
 						backwarding: {
@@ -247,7 +251,7 @@ export const clientMachine = machineSetup.createMachine({
 									target: 'idle',
 									actions: assign({isUploaded: true, upload: null}),
 								},
-								'host.restored': {target: 'uploading', reenter: true},
+								'host.restored': {target: 'uploading', reenter: true, actions: assign({isPauseAsked: false})},
 							},
 						},
 						paused: {
@@ -255,8 +259,8 @@ export const clientMachine = machineSetup.createMachine({
 							on: {
 								// A new round is taken, not begun.
 								'round-opened': {guard: 'isMember', actions: takeRound},
-								'host.resume': {target: 'joining', actions: assign({isPauseAsked: false})},
-								'host.restored': {target: 'joining', actions: assign({isPauseAsked: false})},
+								'host.resume': {target: 'joining', actions: unpause},
+								'host.restored': {target: 'joining', actions: unpause},
 							},
 						},
 					},
@@ -267,7 +271,7 @@ export const clientMachine = machineSetup.createMachine({
 						deciding: {always: [{guard: 'hasHeartbeat', target: 'beating'}, {target: 'silent'}]},
 						beating: {
 							after: {heartbeat: {target: 'beating', reenter: true, actions: {type: 'send', params: say.heartbeat}}},
-							on: {'host.restored': {target: 'beating', reenter: true}},
+							on: {'host.restored': {target: 'beating', reenter: true, actions: unpause}},
 						},
 						silent: {},
 					},

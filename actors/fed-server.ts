@@ -144,6 +144,8 @@ const openRound = machineSetup.assign(({context}) => ({
 	isDeadlinePast: false,
 }));
 
+const unpause = machineSetup.assign({isPauseAsked: false});
+
 export const fedServerMachine = machineSetup.createMachine({
 	id: 'fed-server',
 	context: ({input}) => ({
@@ -168,8 +170,9 @@ export const fedServerMachine = machineSetup.createMachine({
 		heartbeat: {actions: takeHeartbeat},
 		leave: {actions: loseMember},
 		'host.pause': {actions: assign({isPauseAsked: true})},
-		'host.resume': {actions: assign({isPauseAsked: false})},
-		'host.restored': {actions: assign({isPauseAsked: false})},
+		'host.resume': {actions: unpause},
+		// States that do more when they are restored do this too.
+		'host.restored': {actions: unpause},
 	},
 	states: {
 		active: {
@@ -206,7 +209,10 @@ export const fedServerMachine = machineSetup.createMachine({
 						},
 						paused: {
 							tags: 'quiet',
-							on: {'host.resume': 'deciding', 'host.restored': 'deciding'},
+							on: {
+								'host.resume': {target: 'deciding', actions: assign({isPauseAsked: false})},
+								'host.restored': {target: 'deciding', actions: assign({isPauseAsked: false})},
+							},
 						},
 						collecting: {
 							tags: 'quiet',
@@ -226,7 +232,7 @@ export const fedServerMachine = machineSetup.createMachine({
 								'host.restored': {
 									target: 'collecting',
 									reenter: true,
-									actions: {type: 'send', params: say.roundOpening},
+									actions: [assign({isPauseAsked: false}), {type: 'send', params: say.roundOpening}],
 								},
 							},
 						},
@@ -265,7 +271,10 @@ export const fedServerMachine = machineSetup.createMachine({
 						},
 						checkpointing: {
 							invoke: {src: 'checkpoint', input: () => ({})},
-							on: {'checkpoint.done': 'deciding', 'host.restored': 'deciding'},
+							on: {
+								'checkpoint.done': 'deciding',
+								'host.restored': {target: 'deciding', actions: assign({isPauseAsked: false})},
+							},
 						},
 					},
 				},
@@ -275,7 +284,7 @@ export const fedServerMachine = machineSetup.createMachine({
 						deciding: {always: [{guard: 'hasLease', target: 'checking'}, {target: 'endless'}]},
 						checking: {
 							after: {leaseCheck: {target: 'checking', reenter: true, actions: checkLeases}},
-							on: {'host.restored': {target: 'checking', reenter: true}},
+							on: {'host.restored': {target: 'checking', reenter: true, actions: unpause}},
 						},
 						endless: {},
 					},

@@ -89,6 +89,7 @@ export class LiveRun {
 	#status: RunSummary['status'] = 'failed';
 	#isInterrupted = false;
 	#isStarted = false;
+	#stopping: Promise<unknown> | undefined;
 	#waiting: (() => void)[] = [];
 
 	constructor(world: World, options: LiveRunOptions) {
@@ -105,7 +106,7 @@ export class LiveRun {
 			this.#recorder = await this.#record();
 			this.#tracing = await this.#trace();
 			await this.#openActors(checkpoint);
-			for (const actor of this.#actors) await actor.start();
+			for (const actor of this.#startOrder(checkpoint)) await actor.start();
 			this.#isStarted = true;
 			if (this.#isInterrupted) this.#pause();
 			this.#letTimePass();
@@ -116,11 +117,21 @@ export class LiveRun {
 			return result;
 		} finally {
 			this.#world.time?.stop();
-			await Promise.all(this.#actors.map(actor => actor.stop()));
+			await this.#stop();
 			await this.#tracing?.close(this.#status);
 			await this.#recorder?.close();
 			await this.#bus?.close();
 		}
+	}
+
+	/**
+	A restored fed server opens a round, or ends the run, as it starts: whoever is restored is there to hear it. Who begins
+	anew comes after it, since its hello is to be heard.
+	*/
+	#startOrder(checkpoint: RunCheckpoint | undefined): readonly RunningActor[] {
+		if (!checkpoint) return this.#actors;
+		const placeOf = ({kind, id}: ActorRole) => (kind === 'fed-server' ? 1 : checkpoint.actors[id] ? 0 : 2);
+		return this.#actors.toSorted((a, b) => placeOf(a) - placeOf(b));
 	}
 
 	#letTimePass(): void {
@@ -252,6 +263,8 @@ export class LiveRun {
 		const isDone = !failure && this.#isAllDone;
 		if (!isDone && !failure) await this.#checkpoint({isLast: true});
 		const adapters = failure ? undefined : await this.#finalAdapters();
+		// Their last reports reach the broker before the recorder asks for what is there.
+		await this.#stop();
 		await this.#recorder?.close();
 		const {scenario, run, folder} = this.#options;
 		const lost = this.#actors.filter(actor => actor.failure).map(failureText);
@@ -315,6 +328,11 @@ export class LiveRun {
 			);
 		}
 		return saved;
+	}
+
+	#stop(): Promise<unknown> {
+		this.#stopping ??= Promise.all(this.#actors.map(actor => actor.stop()));
+		return this.#stopping;
 	}
 
 	#path(name: string): string {
