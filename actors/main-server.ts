@@ -11,8 +11,23 @@ import * as say from './main-server-messages.ts';
 import {planStep, type StepPlan} from './policies/server-update.ts';
 import {unprovidedAction, unprovidedPass} from './unprovided.ts';
 
-const nextPlan = ({update, round, cohort, inbox}: MainServerContext): StepPlan | undefined =>
-	planStep(update, {round, cohort, waiting: Object.values(inbox).toSorted((a, b) => a.arrival - b.arrival)});
+const nextPlan = ({
+	update,
+	round,
+	steps,
+	cohort,
+	inbox,
+	replies,
+	serverVersion,
+}: MainServerContext): StepPlan | undefined => {
+	const batches = Object.values(inbox).toSorted((a, b) => a.arrival - b.arrival);
+	const waiting = batches.map(batch => ({
+		...batch,
+		staleness: Math.max(0, serverVersion - batch.serverVersionSeen),
+	}));
+	const answered = Object.values(replies).filter(reply => reply.round === round && reply.step + 1 >= steps);
+	return planStep(update, {round, cohort, waiting, finished: answered.map(reply => reply.client)});
+};
 
 /** What the step pass needs of each batch, in the plan's order. */
 const partsOf = ({plan, inbox}: MainServerContext) =>
@@ -177,7 +192,7 @@ export const mainServerMachine = machineSetup.createMachine({
 			on: {
 				welcome: {guard: 'isOwnWelcome', target: 'collecting', actions: assign({isWelcome: true})},
 				refused: {target: 'failed', actions: assign({failure: ({event}) => say.refusalText(event)})},
-				'host.restored': {target: 'joining', reenter: true},
+				'host.restored': {target: 'joining', reenter: true, actions: assign({isPauseAsked: false})},
 			},
 		},
 		collecting: {

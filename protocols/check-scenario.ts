@@ -162,7 +162,14 @@ function allowed(schema: Schema, problem: {keyword: string; message: string; par
 /** Contradictions no single value shows. */
 function checkSense(scenario: Scenario, source: string): void {
 	const {closing, clients, data} = scenario;
-	const {aggregation} = scenario;
+	const {aggregation, update} = scenario;
+	if (update.kind === 'buffered' && update.count > clients) {
+		throw invalid(
+			source,
+			'update.count',
+			`expected at most the ${clients} clients, got ${update.count}; lower it or add clients`,
+		);
+	}
 	if ('byzantine' in aggregation && clients < 2 * aggregation.byzantine + 3) {
 		throw invalid(
 			source,

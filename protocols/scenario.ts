@@ -147,9 +147,14 @@ export const scenarioSchema = section({
 	lora: section(lora.properties, {default: {}}),
 	data,
 	training: section(training.properties, {default: {}}),
-	update: Type.Union([section({kind: Type.Literal('parallel')}), section({kind: Type.Literal('sequential')})], {
-		default: {kind: 'parallel'},
-	}),
+	update: Type.Union(
+		[
+			section({kind: Type.Literal('parallel')}),
+			section({kind: Type.Literal('sequential')}),
+			section({kind: Type.Literal('buffered'), count: integer(1, 4, 'arrivals a step of the main server is over')}),
+		],
+		{default: {kind: 'parallel'}},
+	),
 	closing: Type.Union(closing.anyOf, {default: {kind: 'all'}}),
 	aggregation: Type.Union(aggregation.anyOf, {default: {kind: 'fedavg'}}),
 	wire: section({activations: wireFormat, gradients: wireFormat, adapters: wireFormat}, {default: {}}),

@@ -85,7 +85,9 @@ function optimizerSteps(
 	const whole = Math.floor(steps / stepsPerRound);
 	const perRound = Math.ceil(stepsPerRound / accumulation);
 	const total = whole * perRound + Math.ceil((steps % stepsPerRound) / accumulation);
-	return isServer && update.kind === 'sequential' ? Math.ceil((steps * clients) / accumulation) : total;
+	if (!isServer || update.kind === 'parallel') return total;
+	const batches = update.kind === 'buffered' ? update.count : 1;
+	return Math.ceil((steps * clients) / (batches * accumulation));
 }
 
 function scheduleOf(scenario: Scenario, isServer: boolean): Schedule {
