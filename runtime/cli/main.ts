@@ -25,6 +25,11 @@ Examples:
 
 /** Runs the command of `argv` and sets the exit code: 0 done, 1 failed, 2 wrong use, 130 interrupted. */
 export async function main(argv: readonly string[]): Promise<void> {
+	// A reader such as head may stop listening: there is nobody left to tell.
+	process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+		if (error.code === 'EPIPE') process.exit();
+		throw error;
+	});
 	try {
 		await program().parseAsync(argv);
 	} catch (error) {
