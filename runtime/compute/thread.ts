@@ -26,6 +26,8 @@ export class ThreadCompute implements Compute {
 	readonly #thread: Worker;
 	readonly #waiting = new Map<number, Waiting>();
 	#next = 0;
+	/** Why the thread is gone. */
+	#end: Error | undefined;
 
 	private constructor(thread: Worker) {
 		this.#thread = thread;
@@ -53,11 +55,12 @@ export class ThreadCompute implements Compute {
 	}
 
 	async close(): Promise<void> {
-		await this.#post('close');
+		if (!this.#end) await this.#post('close');
 		await this.#thread.terminate();
 	}
 
 	#post(request: ThreadRequest['request']): Promise<PassResult> {
+		if (this.#end) return Promise.reject(this.#end);
 		const id = this.#next++;
 		return new Promise((resolve, reject) => {
 			this.#waiting.set(id, {resolve, reject});
@@ -73,6 +76,7 @@ export class ThreadCompute implements Compute {
 	}
 
 	#fail(error: Error): void {
+		this.#end ??= error;
 		for (const {reject} of this.#waiting.values()) reject(error);
 		this.#waiting.clear();
 	}
