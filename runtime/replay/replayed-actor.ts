@@ -199,7 +199,8 @@ export class ReplayedActor {
 		const difference = isWhole ? replayed[0] : firstUnlike(patch ?? [], replayed);
 		if (!difference) return undefined;
 		const {path} = difference;
-		const recorded = isWhole ? valueAt(context, path) : patch?.find(operation => operation.path === path);
+		const operation = patch?.find(one => one.path === path);
+		const recorded = isWhole ? valueAt(context, path) : operation && 'value' in operation ? operation.value : operation;
 		return {what: `context ${path}`, recorded, replayed: valueAt(this.context, path)};
 	}
 }
