@@ -4,6 +4,7 @@ The command line: which commands there are, and how an error becomes a sentence 
 import {Command, CommanderError} from 'commander';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {registerActor} from './commands/actor.ts';
+import {registerCompare} from './commands/compare.ts';
 import {registerDoctor} from './commands/doctor.ts';
 import {registerExport} from './commands/export.ts';
 import {registerReplay} from './commands/replay.ts';
@@ -51,6 +52,7 @@ function program(): Command {
 		registerDoctor,
 		registerRun,
 		registerStart,
+		registerCompare,
 		registerReport,
 		registerExport,
 		registerReplay,

@@ -31,6 +31,8 @@ export type World = {
 	readonly connect: (name: string) => Promise<Bus>;
 	/** Rows seen so far that were longer than `data.tokensMax`. */
 	readonly rowsCut: () => number;
+	/** In virtual time: the share in which a role computed nothing. */
+	readonly idleShare?: () => Readonly<Record<string, number>>;
 };
 
 /** A time of its own that a run lets pass. */
@@ -276,6 +278,7 @@ export class LiveRun {
 			reason: failure ?? (isDone ? ending : `go on with: cutlayer run --resume ${folder}`),
 			dropped: this.#dropped,
 			rowsCut: this.#world.rowsCut(),
+			...(this.#world.idleShare && {idleShare: this.#world.idleShare()}),
 			seconds: this.#clock.now() / 1000,
 		} as const;
 		return {summary: summarise(this.#rows, facts), adapters};

@@ -64,6 +64,7 @@ export function simulatedWorld({scenario, rowsCut, ...parts}: SimulationParts): 
 			run: () => time.run(stallCheck(sim)),
 			stop: () => time.stop(),
 		},
+		idleShare: () => idleShareOf(sim),
 		figures: () => ({
 			virtualMs: time.nowMs,
 			messages: network.delivered,
@@ -71,6 +72,17 @@ export function simulatedWorld({scenario, rowsCut, ...parts}: SimulationParts): 
 			busyMs: compute.busyMs(),
 		}),
 	};
+}
+
+/** The mean over the actors of a role. */
+function idleShareOf({compute, time, scenario}: Sim): Record<string, number> {
+	const busy = compute.busyMs();
+	const meanIdle = (kind: string) => {
+		const own = rolesOf(scenario).filter(role => role.kind === kind);
+		const shares = own.map(({id}) => (time.nowMs > 0 ? Math.min((busy[id] ?? 0) / time.nowMs, 1) : 0));
+		return 1 - shares.reduce((sum, share) => sum + share, 0) / own.length;
+	};
+	return {clients: meanIdle('client'), ...(scenario.mainServer && {mainServer: meanIdle('main-server')})};
 }
 
 /** The machine of each actor, drawn once. */

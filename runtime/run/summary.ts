@@ -41,9 +41,11 @@ export type RunSummary = {
 	readonly dropped: Readonly<Record<string, number>>;
 	/** Rows that were longer than `data.tokensMax`. */
 	readonly rowsCut: number;
+	/** Share of virtual time in which a role computed nothing; only in virtual time. */
+	readonly idleShare?: Readonly<Record<string, number>>;
 };
 
-type Facts = Pick<RunSummary, 'name' | 'run' | 'status' | 'reason' | 'dropped' | 'rowsCut'> & {
+type Facts = Pick<RunSummary, 'name' | 'run' | 'status' | 'reason' | 'dropped' | 'rowsCut' | 'idleShare'> & {
 	readonly seconds: number;
 };
 
