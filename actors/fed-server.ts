@@ -51,8 +51,9 @@ const machineSetup = setup({
 		isTrained: ({context}) => context.stepsDone >= context.stepsTotal,
 		isClosed: ({context}) => closingOf(context) === 'close',
 		isVoid: ({context}) => closingOf(context) === 'void',
-		isCheckpointed: ({context: {round, checkpointEveryRounds}}) =>
-			checkpointEveryRounds > 0 && (round + 1) % checkpointEveryRounds === 0,
+		/** Not after the last round: what goes on from there would end before anybody hears it. */
+		isCheckpointed: ({context: {round, checkpointEveryRounds, stepsDone, stepsTotal}}) =>
+			checkpointEveryRounds > 0 && (round + 1) % checkpointEveryRounds === 0 && stepsDone < stepsTotal,
 		hasLease: ({context}) => context.leaseMs > 0,
 		hasDeadline: ({context}) => context.closing.kind !== 'all',
 		/** Nobody has trained a step: there is nothing to aggregate. */

@@ -108,7 +108,7 @@ export class LiveRun {
 			this.#recorder = await this.#record();
 			this.#tracing = await this.#trace();
 			await this.#openActors(checkpoint);
-			for (const actor of this.#startOrder(checkpoint)) await actor.start();
+			for (const actor of this.#startOrder({isRestored: checkpoint !== undefined})) await actor.start();
 			this.#isStarted = true;
 			if (this.#isInterrupted) this.#pause();
 			this.#letTimePass();
@@ -127,12 +127,12 @@ export class LiveRun {
 	}
 
 	/**
-	A restored fed server opens a round, or ends the run, as it starts: whoever is restored is there to hear it. Who begins
-	anew comes after it, since its hello is to be heard.
+	A restored fed server opens a round as it starts: the main server and the evaluator are there to hear it, and clients come
+	after it, since what they say is to be heard; by their hello they hear of the round in any case.
 	*/
-	#startOrder(checkpoint: RunCheckpoint | undefined): readonly RunningActor[] {
-		if (!checkpoint) return this.#actors;
-		const placeOf = ({kind, id}: ActorRole) => (kind === 'fed-server' ? 1 : checkpoint.actors[id] ? 0 : 2);
+	#startOrder({isRestored}: {isRestored: boolean}): readonly RunningActor[] {
+		if (!isRestored) return this.#actors;
+		const placeOf = ({kind}: ActorRole) => (kind === 'client' ? 2 : kind === 'fed-server' ? 1 : 0);
 		return this.#actors.toSorted((a, b) => placeOf(a) - placeOf(b));
 	}
 
