@@ -14,7 +14,7 @@ import {toPerfetto} from '../trace/perfetto.ts';
 import type {Tail} from '../trace/read.ts';
 import {commandsOf, type Located, Trace} from '../trace/trace.ts';
 import {lineOf, roundOf} from '../trace/words.ts';
-import type {ListFlags} from './commands/trace.ts';
+import type {ListFlags} from './trace-flags.ts';
 
 const pollMs = 200;
 

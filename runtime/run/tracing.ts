@@ -50,10 +50,10 @@ export async function openTracing(options: TracingOptions): Promise<Tracing | un
 	});
 }
 
-/** `run`, then `run-2`, `run-3`, ... for each time the run went on. */
+/** `run`, then `run.2`, `run.3`, ... for each time the run went on. */
 async function freeStream(folder: string, name: string): Promise<string> {
 	const taken = (await readdir(folder).catch(() => [])).filter(
-		file => file === `${name}.trace` || (file.startsWith(`${name}-`) && /-\d+\.trace$/.test(file)),
+		file => file === `${name}.trace` || (file.startsWith(`${name}.`) && /\.\d+\.trace$/.test(file)),
 	);
-	return taken.length === 0 ? name : `${name}-${taken.length + 1}`;
+	return taken.length === 0 ? name : `${name}.${taken.length + 1}`;
 }

@@ -125,9 +125,9 @@ async function streamsIn(path: string): Promise<string[]> {
 	);
 }
 
-/** `run-10` comes after `run-2`. */
+/** `run.10` comes after `run.2`; an id has no dot. */
 const byPart = (a: string, b: string) => partOf(a) - partOf(b) || (a < b ? -1 : 1);
-const partOf = (name: string) => Number(/-(\d+)(\.trace)?$/.exec(name)?.[1] ?? 1);
+const partOf = (name: string) => Number(/\.(\d+)(\.trace)?$/.exec(name)?.[1] ?? 1);
 
 /** Streams of one part of the run, which were written at the same time. */
 function segments(streams: readonly TraceReader[]): TraceReader[][] {

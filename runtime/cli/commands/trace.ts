@@ -2,16 +2,8 @@
 `cutlayer trace`: what a run recorded, as lines, one record, a comparison, a check or a file for another tool.
 */
 import {type Command, Option} from 'commander';
+import type {ListFlags} from '../trace-flags.ts';
 import {recordNumber} from './replay.ts';
-
-export type ListFlags = {
-	readonly actor?: string;
-	readonly verb?: string;
-	readonly round?: number;
-	readonly from?: number;
-	readonly to?: number;
-	readonly json: boolean;
-};
 
 const examples = `
 Examples:
@@ -80,5 +72,7 @@ export function registerTrace(program: Command): void {
 		.option('--verb <verb>', 'only where this message, pass or event came or left')
 		.option(...json)
 		.action(async (path: string, flags: ListFlags) => (await actions()).follow(path, flags));
-	for (const sub of trace.commands) sub.exitOverride().showHelpAfterError('(--help shows what is possible)');
+	for (const sub of trace.commands) {
+		sub.exitOverride().showHelpAfterError('(--help shows what is possible)').addHelpText('after', examples);
+	}
 }
