@@ -6,7 +6,8 @@ import type * as Tf from '@tensorflow/tfjs';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {loadNativeTensorflow} from './binding.ts';
 import type {Kernels} from './kernels.ts';
-import {type NodeBackend, nativeKernels} from './native-kernels.ts';
+import {nativeKernels} from './native-kernels.ts';
+import type {NodeBackend} from './native-operations.ts';
 import {portableKernels} from './portable-kernels.ts';
 
 export type {DeviceTensor, Kernels} from './kernels.ts';
