@@ -10,9 +10,6 @@ import {TraceReader} from './read.ts';
 /** A record and the stream it is in. */
 export type Located<R extends TraceRecord = TraceRecord> = {readonly stream: TraceReader; readonly record: R};
 
-/** Milliseconds of run time, both ends included. */
-export type TimeRange = {readonly fromMs?: number; readonly toMs?: number};
-
 const causesMax = 10_000;
 
 export class Trace {

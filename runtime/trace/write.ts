@@ -59,11 +59,6 @@ export class TraceWriter {
 		this.#flush();
 	}
 
-	/** The number that the next record will have. */
-	get next(): number {
-		return this.#next;
-	}
-
 	/** Queues a record and returns its number; `undefined` when it is lost because the queue is full or the trace has ended. */
 	append(record: Unnumbered): number | undefined {
 		if (this.#state !== 'open') {
@@ -77,11 +72,6 @@ export class TraceWriter {
 		this.#frame({...record, n} as TraceRecord);
 		this.#flush();
 		return n;
-	}
-
-	/** True after records were lost: whoever appends says everything again that later records build on. */
-	get hasGap(): boolean {
-		return this.#lost > 0;
 	}
 
 	/** Writes what waits and a last record. */
