@@ -3,6 +3,6 @@ export default {
 	nodeArguments: ['--import=tsx'],
 	workerThreads: false,
 	files: ['test/**/*.test.ts'],
-	timeout: '3m',
+	timeout: '8m',
 	environmentVariables: {TF_CPP_MIN_LOG_LEVEL: '2', TF_ENABLE_ONEDNN_OPTS: '1'},
 };
