@@ -56,7 +56,8 @@ export class ActorProcess implements RunningActor {
 		this.id = id;
 		this.#onNotice = onNotice;
 		this.#child = fork(command, ['actor', '--kind', kind, '--id', id], {
-			env: {...environment, ...process.env},
+			// Each value is already the user's own, or ours joined with it.
+			env: {...process.env, ...environment},
 			execArgv: [],
 			serialization: 'advanced',
 			// What it prints must not mix with the result on our stdout.

@@ -35,12 +35,15 @@ const withScenario = (use: (folder: string, scenario: string) => Promise<void>, 
 		await use(folder, scenario);
 	});
 
+/** Each case starts up to three runs, and those with processes six programs at once. */
+const slowMs = 600_000;
 const wasm = ['--backend', 'wasm'];
 const summaryOf = (run: string) => JSON.parse(readFileSync(path.join(run, 'summary.json'), 'utf8')) as {reason: string};
 
 test.serial(
 	'a run in processes, interrupted and resumed in either mode, gives the losses of one in a single process',
 	async t => {
+		t.timeout(slowMs);
 		await withScenario(
 			async (folder, scenario) => {
 				const whole = path.join(folder, 'whole');
@@ -71,6 +74,7 @@ test.serial(
 test.serial(
 	'a run in one process, interrupted and resumed in processes, gives the losses of an uninterrupted one',
 	async t => {
+		t.timeout(slowMs);
 		await withScenario(
 			async (folder, scenario) => {
 				const whole = path.join(folder, 'whole');
@@ -92,6 +96,7 @@ test.serial(
 );
 
 test.serial('a second Ctrl-C stops at once', async t => {
+	t.timeout(slowMs);
 	await withScenario(async (folder, scenario) => {
 		const started = startCutlayer(['run', scenario, ...wasm, '--out', path.join(folder, 'run'), '--steps', '100000']);
 		await started.said(/round \d/);
@@ -105,6 +110,7 @@ test.serial('a second Ctrl-C stops at once', async t => {
 test.serial(
 	'a client whose process is killed is named, and the others finish; a killed server ends the run',
 	async t => {
+		t.timeout(slowMs);
 		await withScenario(
 			async (folder, scenario) => {
 				const [lossy, headless] = [path.join(folder, 'lossy'), path.join(folder, 'headless')];
@@ -131,6 +137,7 @@ test.serial(
 );
 
 test.serial('no process is left when the run itself is killed', async t => {
+	t.timeout(slowMs);
 	await withScenario(
 		async (folder, scenario) => {
 			const started = startCutlayer(['run', scenario, ...wasm, '--out', path.join(folder, 'run'), '--processes']);
