@@ -8,6 +8,7 @@ import type {Fault} from '../../protocols/faults.ts';
 import type {Bus} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {subjectOf} from '../../protocols/subjects.ts';
+import {settled} from '../live/settled.ts';
 import {VirtualTime} from '../sim/clock.ts';
 import {SimCompute} from '../sim/compute.ts';
 import {clientDevice, type Device, idealDevice, serverDevice} from '../sim/devices.ts';
@@ -44,7 +45,7 @@ type Sim = {
 };
 
 export function simulatedWorld({scenario, rowsCut, ...parts}: SimulationParts): SimulatedWorld {
-	const time = new VirtualTime();
+	const time = new VirtualTime(settled);
 	const {seed, faults} = scenario;
 	const deviceOf = devicesOf(scenario);
 	const network = new SimNetwork({time, deviceOf, fate: new FrameFate(faults, seed)});

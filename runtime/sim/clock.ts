@@ -10,9 +10,15 @@ export type StallCheck = (nextMs: number) => string | undefined;
 
 export class VirtualTime {
 	readonly #queue = new EventQueue();
+	readonly #settled: () => Promise<void>;
 	#nowMs = 0;
 	#isStopped = false;
 	#events = 0;
+
+	/** `settled` resolves when every promise that could go on has gone on: then the next event may come. */
+	constructor(settled: () => Promise<void>) {
+		this.#settled = settled;
+	}
 
 	/** Virtual milliseconds since the run began. */
 	get nowMs(): number {
@@ -60,7 +66,7 @@ export class VirtualTime {
 	happened. Returns why it ended by itself: `check` said so, or nothing is left that could happen.
 	*/
 	async run(check: StallCheck = () => undefined): Promise<string | undefined> {
-		await settled();
+		await this.#settled();
 		while (!this.#isStopped) {
 			const event = this.#queue.pop();
 			if (!event) return 'nothing is left that could happen: everybody waits for somebody who will not come';
@@ -69,7 +75,7 @@ export class VirtualTime {
 			this.#nowMs = event.atMs;
 			this.#events++;
 			await event.fire();
-			await settled();
+			await this.#settled();
 		}
 		return undefined;
 	}
@@ -79,6 +85,3 @@ export class VirtualTime {
 		this.#isStopped = true;
 	}
 }
-
-/** Resolves when every promise that could go on has gone on. */
-const settled = (): Promise<void> => new Promise(resolve => setImmediate(resolve));

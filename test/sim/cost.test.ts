@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import type {Frame} from '../../protocols/ports.ts';
+import {settled} from '../../runtime/live/settled.ts';
 import {passFlops, totalOf} from '../../runtime/model/flops.ts';
 import {VirtualTime} from '../../runtime/sim/clock.ts';
 import {clientDevice, type Device, idealDevice} from '../../runtime/sim/devices.ts';
@@ -32,7 +33,7 @@ test('events come earliest first, then by actor, then in the order they were ask
 });
 
 test('a cleared timer does not fire, and the clock stands at the time of what fires', async t => {
-	const time = new VirtualTime();
+	const time = new VirtualTime(settled);
 	const clock = time.clockOf('a');
 	const fired: number[] = [];
 	clock.setTimeout(() => fired.push(clock.now()), 30);
@@ -44,7 +45,7 @@ test('a cleared timer does not fire, and the clock stands at the time of what fi
 
 /** Delivery times of frames of some sizes, published at once, from `a` to `b` and to `c`. */
 async function deliveries(sizes: readonly number[], devices: Record<string, Partial<Device>>) {
-	const time = new VirtualTime();
+	const time = new VirtualTime(settled);
 	const deviceOf = (id: string) => (devices[id] ? {...idealDevice, ...devices[id]} : undefined);
 	const network = new SimNetwork({time, deviceOf, fate: new FrameFate([], 1)});
 	const got: [string, number, number][] = [];
