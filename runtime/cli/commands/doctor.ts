@@ -7,6 +7,12 @@ import type {BackendKind} from '../../setup/resolve.ts';
 
 type DoctorOptions = {backend?: BackendKind; model?: string; json: boolean};
 
+const examples = `
+Examples:
+  $ cutlayer doctor
+  $ cutlayer doctor --backend tensorflow --model ./my-model --json
+`;
+
 export function registerDoctor(program: Command): void {
 	program
 		.command('doctor')
@@ -14,6 +20,7 @@ export function registerDoctor(program: Command): void {
 		.addOption(new Option('--backend <kind>', 'inspect for this backend').choices(['tensorflow', 'wasm', 'cpu']))
 		.option('--model <name>', 'inspect for this model')
 		.option('--json', 'print one JSON object', false)
+		.addHelpText('after', examples)
 		.action(async ({json, ...wants}: DoctorOptions) => {
 			const inspection = await inspectMachine(wants);
 			process.stdout.write(json ? `${JSON.stringify(inspection)}\n` : describe(inspection));

@@ -7,6 +7,12 @@ import {CutlayerError, errorText} from '../../../protocols/errors.ts';
 
 type ExportOptions = {csv: boolean; out?: string};
 
+const examples = `
+Examples:
+  $ cutlayer export runs/quickstart --csv
+  $ cutlayer export runs/quickstart --csv --out quickstart.csv
+`;
+
 export function registerExport(program: Command): void {
 	program
 		.command('export')
@@ -14,6 +20,7 @@ export function registerExport(program: Command): void {
 		.argument('<run>', 'the folder of the run')
 		.option('--csv', 'a line a row, a column a field', false)
 		.option('--out <file>', 'a file instead of stdout')
+		.addHelpText('after', examples)
 		.action(exportMetrics);
 }
 

@@ -15,6 +15,13 @@ type SetupOptions = {
 	json: boolean;
 };
 
+const examples = `
+Examples:
+  $ cutlayer setup
+  $ cutlayer setup --backend wasm --no-broker
+  $ cutlayer setup --cuda --model HuggingFaceTB/SmolLM2-135M
+`;
+
 export function registerSetup(program: Command): void {
 	program
 		.command('setup')
@@ -30,6 +37,7 @@ export function registerSetup(program: Command): void {
 		.option('--no-broker', 'get no broker')
 		.option('--quiet', 'print only what is missing', false)
 		.option('--json', 'print one JSON object', false)
+		.addHelpText('after', examples)
 		.action(setUp);
 }
 

@@ -7,6 +7,12 @@ import {ensureSetup} from '../../setup/setup.ts';
 import type {RunFlags} from '../run-flags.ts';
 import {wholeNumber} from './run.ts';
 
+const examples = `
+Examples:
+  $ cutlayer start
+  $ cutlayer start --steps 4 --out runs/first
+`;
+
 export function registerStart(program: Command): void {
 	program
 		.command('start')
@@ -14,6 +20,7 @@ export function registerStart(program: Command): void {
 		.option('--out <folder>', 'where the run goes')
 		.option('--steps <n>', 'steps a client takes in all', wholeNumber)
 		.option('--quiet', 'print no progress', false)
+		.addHelpText('after', examples)
 		.action(start);
 }
 

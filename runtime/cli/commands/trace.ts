@@ -12,6 +12,7 @@ Examples:
   $ cutlayer trace diff runs/a runs/b
   $ cutlayer trace check runs/quickstart
   $ cutlayer trace export runs/quickstart --format perfetto --out trace.json
+  $ cutlayer trace follow runs/quickstart --actor c0
 `;
 
 const run = ['<run>', 'a run folder, or one .trace file'] as const;

@@ -1,0 +1,39 @@
+/**
+Calls the command line inside the test's own process, for what needs no process to be shown. One call at a time: what it
+prints is caught by taking the place of the process's own writers.
+*/
+import {main} from '../../runtime/cli/main.ts';
+import type {Ended} from './cutlayer.ts';
+
+type Write = typeof process.stdout.write;
+
+/** What `cutlayer` with these arguments prints and exits with; the process's own exit code stays as it was. */
+export async function callCutlayer(args: readonly string[]): Promise<Ended> {
+	const texts = {stdout: '', stderr: ''};
+	const names = ['stdout', 'stderr'] as const;
+	const writers = names.map(name => process[name].write);
+	const listeners = process.stdout.listeners('error');
+	const before = process.exitCode;
+	process.exitCode = undefined;
+	for (const name of names) process[name].write = catching(text => (texts[name] += text));
+	try {
+		await main(['node', 'cutlayer', ...args]);
+		return {code: Number(process.exitCode ?? 0), ...texts};
+	} finally {
+		for (const [index, name] of names.entries()) process[name].write = writers[index]!;
+		for (const listener of process.stdout.listeners('error')) {
+			if (!listeners.includes(listener)) process.stdout.off('error', listener as (error: Error) => void);
+		}
+		process.exitCode = before;
+	}
+}
+
+/** A writer that hands on the text and calls back as the real one does. */
+const catching =
+	(take: (text: string) => void): Write =>
+	(chunk: string | Uint8Array, ...rest: unknown[]) => {
+		take(typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString());
+		const done = rest.find(value => typeof value === 'function') as (() => void) | undefined;
+		done?.();
+		return true;
+	};
