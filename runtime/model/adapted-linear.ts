@@ -19,6 +19,7 @@ import {
 	type Slot,
 	scalingOf,
 } from './lora.ts';
+import {interleaved} from './rope.ts';
 
 /** The next `rows` packed tokens of the batch belong to this adapter. */
 export type AdapterRows = {readonly adapter: Adapter; readonly rows: number};
@@ -32,6 +33,8 @@ type Piece = {
 	readonly projection: Projection;
 	readonly names: {readonly a: string; readonly b: string};
 	readonly place: Place;
+	/** The column of y that an output of the projection is. */
+	readonly columns: Int32Array;
 	readonly rank: number;
 	readonly first: number;
 	readonly scaling: number;
@@ -93,13 +96,20 @@ function piecesOf(config: ModelConfig, block: number, slot: Slot, adapters: read
 			const a = adapter.tensors[names.a];
 			if (!a) continue;
 			const place = placeOf(config, projection);
+			const columns = columnsOf(config, projection, place);
 			const [rank] = a.shape;
 			checkShapes(adapter.tensors, names, place, rank);
-			pieces.push({owner, projection, names, place, rank, first, scaling: scalingOf(adapter, rank)});
+			pieces.push({owner, projection, names, place, columns, rank, first, scaling: scalingOf(adapter, rank)});
 			first += rank;
 		}
 	}
 	return pieces;
+}
+
+/** Queries and keys with rotary positions lie interleaved, as their frozen weights do. */
+function columnsOf(config: ModelConfig, projection: Projection, {offset, outputs}: Place): Int32Array {
+	const isRotated = config.family === 'llama' && (projection === 'q' || projection === 'k');
+	return Int32Array.from({length: outputs}, (_, index) => offset + (isRotated ? interleaved(config, index) : index));
 }
 
 function checkShapes(
@@ -145,12 +155,12 @@ function branchesOf(
 /** B transposed and scaled, `[R, out]`. */
 function packB(k: Kernels, pieces: readonly Piece[], adapters: readonly AdapterRows[], total: number, outputs: number) {
 	const packed = new Float32Array(total * outputs);
-	for (const {owner, names, place, rank, first, scaling} of pieces) {
+	for (const {owner, names, columns, rank, first, scaling} of pieces) {
 		const {values} = adapters[owner]!.adapter.tensors[names.b]!;
 		for (let inner = 0; inner < rank; inner++) {
-			const start = (first + inner) * outputs + place.offset;
-			for (let output = 0; output < place.outputs; output++)
-				packed[start + output] = scaling * values[output * rank + inner]!;
+			const start = (first + inner) * outputs;
+			for (let output = 0; output < columns.length; output++)
+				packed[start + columns[output]!] = scaling * values[output * rank + inner]!;
 		}
 	}
 	return k.upload(packed, [total, outputs]);
@@ -254,12 +264,12 @@ function unpackA(
 /** The pieces' columns of `[R, out]` to the gradients of B. */
 function unpackB({pieces, b}: PackedAdapter, packed: Float32Array, gradients: readonly AdapterTensors[]): void {
 	const outputs = b.shape[1]!;
-	for (const {owner, names, place, rank, first, scaling} of pieces) {
+	for (const {owner, names, place, columns, rank, first, scaling} of pieces) {
 		const values = new Float32Array(place.outputs * rank);
 		for (let inner = 0; inner < rank; inner++) {
-			const start = (first + inner) * outputs + place.offset;
-			for (let output = 0; output < place.outputs; output++)
-				values[output * rank + inner] = scaling * packed[start + output]!;
+			const start = (first + inner) * outputs;
+			for (let output = 0; output < columns.length; output++)
+				values[output * rank + inner] = scaling * packed[start + columns[output]!]!;
 		}
 		gradients[owner]![names.b] = {shape: [place.outputs, rank], values};
 	}

@@ -55,7 +55,7 @@ function causalMask(k: Kernels, positions: number): DeviceTensor {
 	return k.upload(mask, [positions, positions]);
 }
 
-/** Heads lead, so that queries, keys and values are slices. Queries are saved scaled by `1 / sqrt(d)`; r = h / g. */
+/** Heads lead, so that queries, keys and values are slices. Queries and keys are saved with the scale `1 / sqrt(d)` of scores in them; r = h / g. */
 export type AttentionSaved = {
 	/** `[g, B, r T, d]`: the queries that share a key head lie under one another. */
 	readonly queries: DeviceTensor;
@@ -83,7 +83,8 @@ export function attend(
 		const [queriesKeys, values] = k.split(byHead, [heads + kvHeads, kvHeads], 0) as [DeviceTensor, DeviceTensor];
 		const turned = rope ? rotate(k, queriesKeys, rope) : queriesKeys;
 		const [plain, keys] = k.split(turned, [heads, kvHeads], 0) as [DeviceTensor, DeviceTensor];
-		const queries = k.scale(grouped(k, config, layout, plain), 1 / Math.sqrt(headDim));
+		const together = grouped(k, config, layout, plain);
+		const queries = rope ? together : k.scale(together, 1 / Math.sqrt(headDim));
 		const scores = k.reshape(k.batchMatMul(queries, keys, false, true), [-1, longest, longest]);
 		const probabilities = k.reshape(k.softmax(k.add(scores, layout.mask)), [kvHeads, batch, -1, longest]);
 		const mixed = toRows(k, config, layout, k.batchMatMul(probabilities, values));
@@ -148,11 +149,12 @@ export function attendBackward(
 		const square = k.reshape(padded, [batch, longest, kvHeads, heads / kvHeads, headDim]);
 		const d = k.reshape(k.transpose(square, [2, 0, 3, 1, 4]), queries.shape);
 		const dScores = softmaxBackward(k, probabilities, k.batchMatMul(d, values, false, true));
-		const dQueries = ungrouped(k, config, layout, k.scale(k.batchMatMul(dScores, keys), 1 / Math.sqrt(headDim)));
+		const dTogether = k.batchMatMul(dScores, keys);
+		const dQueries = ungrouped(k, config, layout, rope ? dTogether : k.scale(dTogether, 1 / Math.sqrt(headDim)));
 		const dKeys = needsKeys ? k.batchMatMul(dScores, queries, true, false) : k.scale(keys, 0);
 		const dValues = k.batchMatMul(probabilities, d, true, false);
-		const turned = rope ? [rotateBackward(k, k.concat([dQueries, dKeys], 0), rope)] : [dQueries, dKeys];
-		const byHead = k.concat([...turned, dValues], 0); // [h + 2g, B, T, d]
+		const turnedBack = [dQueries, dKeys].map(d => (rope ? rotateBackward(k, d, rope) : d));
+		const byHead = k.concat([...turnedBack, dValues], 0); // [h + 2g, B, T, d]
 		const rows = k.reshape(k.transpose(byHead, [1, 2, 0, 3]), [batch * longest, (heads + 2 * kvHeads) * headDim]);
 		return padding ? k.gatherRows(rows, padding.toPacked) : rows;
 	});

@@ -1,48 +1,49 @@
 /**
-Rotary position embedding (arXiv 2104.09864) in the rotate-half convention: value i of a head is paired with value i + headDim / 2.
+Rotary position embedding (arXiv 2104.09864). Its models pair value i of a head with value i + headDim / 2 (rotate-half); here the
+rows of the weights that make queries and keys are reordered so that pairs lie side by side, one complex number each, and a turn
+is a product. Scores do not change, as queries and keys are reordered alike.
 */
 import type {DeviceTensor, Kernels} from '../tensor/backend.ts';
+import type {ModelConfig} from './config.ts';
+
+/** `[T, d]` of complex numbers: `ahead` turns a query or key by its position, `back` its gradient. */
+export type RopeTables = {readonly ahead: DeviceTensor; readonly back: DeviceTensor};
 
 /**
-Position t turns pair i by `t theta^(-2i / d)`. `cos` and `sin` are `[T, d]`, both halves alike but for the first half's sines,
-which are negative; `swap` `[d, d]` exchanges the halves of a row by a product, which costs less than splitting and joining.
+The tables of positions 0 to `positions` - 1: position t turns pair i by `t theta^(-2i / d)`.
+Both also scale by `d^(-1/4)`, so that scores of turned queries and keys are scaled by the `1 / sqrt(d)` of attention.
 */
-export type RopeTables = {readonly cos: DeviceTensor; readonly sin: DeviceTensor; readonly swap: DeviceTensor};
-
-/** The tables of positions 0 to `positions` - 1. */
 export function ropeTables(
 	k: Kernels,
 	{headDim, ropeTheta}: {headDim: number; ropeTheta: number},
 	positions: number,
 ): RopeTables {
-	const half = headDim / 2;
-	const cos = new Float32Array(positions * headDim);
-	const sin = new Float32Array(positions * headDim);
-	const swap = new Float32Array(headDim * headDim);
-	for (let index = 0; index < headDim; index++) {
-		const frequency = ropeTheta ** ((-2 * (index % half)) / headDim);
-		const sign = index < half ? -1 : 1;
-		swap[index * headDim + ((index + half) % headDim)] = 1;
+	const ahead = new Float32Array(positions * headDim);
+	const back = new Float32Array(positions * headDim);
+	const scale = headDim ** -0.25;
+	for (let pair = 0; pair < headDim / 2; pair++) {
+		const frequency = ropeTheta ** ((-2 * pair) / headDim);
 		for (let position = 0; position < positions; position++) {
-			cos[position * headDim + index] = Math.cos(position * frequency);
-			sin[position * headDim + index] = sign * Math.sin(position * frequency);
+			const at = position * headDim + 2 * pair;
+			ahead[at] = scale * Math.cos(position * frequency);
+			ahead[at + 1] = scale * Math.sin(position * frequency);
+			back[at] = ahead[at]!;
+			back[at + 1] = -ahead[at + 1]!;
 		}
 	}
-	return {
-		cos: k.upload(cos, [positions, headDim]),
-		sin: k.upload(sin, [positions, headDim]),
-		swap: k.upload(swap, [headDim, headDim]),
-	};
+	return {ahead: k.upload(ahead, [positions, headDim]), back: k.upload(back, [positions, headDim])};
 }
 
-/** Turns `[..., T, d]` by each row's position. */
-export function rotate(k: Kernels, x: DeviceTensor, tables: RopeTables): DeviceTensor {
-	return k.scope(() => k.add(k.mul(x, tables.cos), k.mul(swapped(k, x, tables), tables.sin)));
-}
+/** Turns and scales `[..., T, d]` by each row's position. */
+export const rotate = (k: Kernels, x: DeviceTensor, {ahead}: RopeTables): DeviceTensor => k.mulComplex(x, ahead);
 
-/** The gradient of `rotate` at its input: the turn back. */
-export function rotateBackward(k: Kernels, dy: DeviceTensor, tables: RopeTables): DeviceTensor {
-	return k.scope(() => k.add(k.mul(dy, tables.cos), swapped(k, k.mul(dy, tables.sin), tables)));
-}
+/** The gradient of `rotate` at its input: the turn back, scaled again. */
+export const rotateBackward = (k: Kernels, dy: DeviceTensor, {back}: RopeTables): DeviceTensor =>
+	k.mulComplex(dy, back);
 
-const swapped = (k: Kernels, x: DeviceTensor, {swap}: RopeTables): DeviceTensor => k.batchMatMul(x, swap);
+/** Where output `index` of a map to heads with rotary positions lies when the halves of each head are interleaved. */
+export function interleaved({headDim}: Pick<ModelConfig, 'headDim'>, index: number): number {
+	const within = index % headDim;
+	const half = headDim / 2;
+	return index - within + (within < half ? 2 * within : 2 * (within - half) + 1);
+}

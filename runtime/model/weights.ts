@@ -23,8 +23,8 @@ export type FamilyReader = {
 export type Reader = {
 	readonly source: WeightSource;
 	tensor(name: string): Promise<DeviceTensor>;
-	/** Matrices `[out, in]` or vectors `[out]` one under another. */
-	stacked(names: readonly string[]): Promise<DeviceTensor>;
+	/** Matrices `[out, in]` or vectors `[out]` one under another; row i of them all goes to row `place(i)`. */
+	stacked(names: readonly string[], place: (row: number) => number): Promise<DeviceTensor>;
 	/** Everything read so far. */
 	dispose(): void;
 };
@@ -43,11 +43,8 @@ export function readerOf(k: Kernels, source: WeightSource): Reader {
 	return {
 		source,
 		tensor: name => once(name, () => source.read(name)),
-		stacked: names =>
-			once(names.join('|'), async () => {
-				const parts = await Promise.all(names.map(name => source.read(name)));
-				return parts.length === 1 ? parts[0]! : stack(parts);
-			}),
+		stacked: (names, place) =>
+			once(names.join('|'), async () => stack(await Promise.all(names.map(name => source.read(name))), place)),
 		dispose() {
 			k.dispose([...read.values()]);
 			read.clear();
@@ -55,13 +52,14 @@ export function readerOf(k: Kernels, source: WeightSource): Reader {
 	};
 }
 
-function stack(parts: readonly FrozenTensor[]): FrozenTensor {
+function stack(parts: readonly FrozenTensor[], place: (row: number) => number): FrozenTensor {
 	const rows = parts.reduce((sum, {shape}) => sum + shape[0]!, 0);
 	const values = new Float32Array(parts.reduce((sum, part) => sum + part.values.length, 0));
-	let offset = 0;
+	const columns = values.length / rows;
+	let row = 0;
 	for (const part of parts) {
-		values.set(part.values, offset);
-		offset += part.values.length;
+		for (let start = 0; start < part.values.length; start += columns, row++)
+			values.set(part.values.subarray(start, start + columns), place(row) * columns);
 	}
 	return {shape: [rows, ...parts[0]!.shape.slice(1)], values};
 }

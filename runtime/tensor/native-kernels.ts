@@ -13,6 +13,7 @@ export function nativeKernels(tf: typeof Tf, backend: NodeBackend): Kernels {
 	const constants = constantsOf(tf);
 	const operations = operationsOf(backend);
 	const {unary, binary, products, ints} = operations;
+	const mulComplex = complexProduct(operations, constants);
 	const crossEntropy = crossEntropyOf(operations, constants);
 	const negatedSquareTimes = binary('ReciprocalGrad');
 	const rows = (name: string) => {
@@ -29,6 +30,7 @@ export function nativeKernels(tf: typeof Tf, backend: NodeBackend): Kernels {
 		add: binary('AddV2'),
 		sub: binary('Sub'),
 		mul: binary('Mul'),
+		mulComplex: (x, factors) => portable.scope(() => mulComplex(x, factors)),
 		addBias: binary('BiasAdd'),
 		scale: scalar(binary('Mul'), constants),
 		addScalar: scalar(binary('AddV2'), constants),
@@ -51,6 +53,19 @@ const scalar =
 	(operation: (a: DeviceTensor, b: DeviceTensor) => DeviceTensor, constants: Constants) =>
 	(x: DeviceTensor, value: number) =>
 		operation(x, constants.factor(value));
+
+/** One pass over the values: a view of pairs as complex numbers, or back, copies nothing. */
+function complexProduct({run, binary, float, floats, complexes, ints, type}: Operations, constants: Constants) {
+	const multiply = binary('Mul', complexes);
+	const reshapeAttributes = [float, ints('Tshape')];
+	const toComplex = [float, type('type', complexes)];
+	const toFloat = [type('T', complexes), type('type', floats)];
+	const reshape = (x: DeviceTensor, shape: readonly number[]) =>
+		run('Reshape', reshapeAttributes, [x, constants.vector(shape)]);
+	const complex = (x: DeviceTensor) => run('Bitcast', toComplex, [reshape(x, [...x.shape.slice(0, -1), -1, 2])]);
+	return (x: DeviceTensor, factors: DeviceTensor) =>
+		reshape(run('Bitcast', toFloat, [multiply(complex(x), complex(factors))]), x.shape);
+}
 
 /** Kernels that move values without arithmetic. */
 function shapeKernels({run, runMany, float, ints, count}: Operations, constants: Constants) {

@@ -9,6 +9,7 @@ export type NodeBackend = {
 	readonly binding: {
 		readonly TF_FLOAT: number;
 		readonly TF_INT32: number;
+		readonly TF_COMPLEX64: number;
 		readonly TF_ATTR_TYPE: number;
 		readonly TF_ATTR_BOOL: number;
 		readonly TF_ATTR_INT: number;
@@ -51,8 +52,12 @@ export function operationsOf(backend: NodeBackend) {
 		type,
 		float,
 		floats: binding.TF_FLOAT,
+		complexes: binding.TF_COMPLEX64,
 		unary: (name: string) => (x: DeviceTensor) => run(name, onlyFloat, [x]),
-		binary: (name: string) => (a: DeviceTensor, b: DeviceTensor) => run(name, onlyFloat, [a, b]),
+		binary: (name: string, dtype = binding.TF_FLOAT) => {
+			const attributes = [type('T', dtype)];
+			return (a: DeviceTensor, b: DeviceTensor) => run(name, attributes, [a, b]);
+		},
 		products: (name: string, flagA: string, flagB: string) => {
 			const of = (a: boolean, b: boolean) => [float, flag(flagA, a), flag(flagB, b)];
 			const attributes = [of(false, false), of(true, false), of(false, true), of(true, true)];

@@ -20,6 +20,7 @@ export function portableKernels(tf: typeof Tf): Kernels {
 		add: (a, b) => tf.add(a, b),
 		sub: (a, b) => tf.sub(a, b),
 		mul: (a, b) => tf.mul(a, b),
+		mulComplex: (x, factors) => mulComplex(tf, x, factors),
 		addBias: (x, bias) => tf.add(x, bias),
 		scale: (x, factor) => tf.mul(x, factor),
 		addScalar: (x, term) => tf.add(x, term),
@@ -42,6 +43,20 @@ export function portableKernels(tf: typeof Tf): Kernels {
 		scatterRows: (x, index, rows) => tf.scatterND(tf.reshape(index, [-1, 1]), x, [rows, x.shape[1]!]),
 		crossEntropy: (logits, labels) => crossEntropy(tf, logits, labels),
 	};
+}
+
+function mulComplex(tf: typeof Tf, x: DeviceTensor, factors: DeviceTensor) {
+	const parts = (tensor: DeviceTensor) => tf.unstack(tf.reshape(tensor, [...tensor.shape.slice(0, -1), -1, 2]), -1);
+	const [real, imaginary] = parts(x) as [DeviceTensor, DeviceTensor];
+	const [realFactor, imaginaryFactor] = parts(factors) as [DeviceTensor, DeviceTensor];
+	const product = tf.stack(
+		[
+			tf.sub(tf.mul(real, realFactor), tf.mul(imaginary, imaginaryFactor)),
+			tf.add(tf.mul(real, imaginaryFactor), tf.mul(imaginary, realFactor)),
+		],
+		-1,
+	);
+	return tf.reshape(product, x.shape);
 }
 
 /** Through the shifted log-sum-exp, so that large logits neither overflow nor lose the small probabilities. */

@@ -12,10 +12,27 @@ test('kernels compute what their names say', async t => {
 	const shifted = a.slice(0, 4).map(value => value * 30);
 	const sum = shifted.reduce((total, value) => total + Math.exp(value), 0);
 	t.true(Math.abs(result.losses![0]! - (Math.log(sum) - shifted[2]!)) < 1e-4);
+	const batches = randomValues('batches', 24);
+	const last = batches.length - 2; // the last pair meets the last of a
+	t.true(Math.abs(result.mulComplex![last]! - (batches[22]! * a[10]! - batches[23]! * a[11]!)) < 1e-6);
+	t.true(Math.abs(result.mulComplex![last + 1]! - (batches[22]! * a[11]! + batches[23]! * a[10]!)) < 1e-6);
 	t.deepEqual([...result.scatterRows!.slice(0, 4)], [...a.slice(4, 8)]);
 	t.deepEqual([...result.scatterRows!.slice(4, 8)], [0, 0, 0, 0]);
 	t.deepEqual([...result.gatherRows!.slice(4, 8)], [...a.slice(0, 4)]);
 	t.true(Math.abs(result.scatterRows![8]! - (a[0]! + a[8]!)) < 1e-6, 'rows with the same index add up');
+});
+
+test('the loss of a label whose probability is too small for f32 stays finite and right', async t => {
+	const {kernels: k} = await nativeBackend();
+	const {losses, gradient} = k.scope(() => {
+		const loss = k.crossEntropy(
+			k.upload(Float32Array.of(500, 0, -500, 1, 1, 1), [2, 3]),
+			k.uploadIndex(Int32Array.of(2, 0)),
+		);
+		return {losses: k.download(loss.losses), gradient: k.download(loss.gradient)};
+	});
+	t.deepEqual([...losses], [1000, Math.fround(Math.log(3))]);
+	t.deepEqual([...gradient.slice(0, 3)], [1, 0, -1]);
 });
 
 test('a scope keeps the tensors of its result, in any nesting, and frees them when it throws', async t => {
