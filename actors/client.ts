@@ -8,6 +8,7 @@ import {assign, setup} from 'xstate';
 import type {Outgoing} from '../protocols/events.ts';
 import type {ClientContext, ClientEvent, ClientInput} from './client-context.ts';
 import * as say from './client-messages.ts';
+import {delayOf} from './delays.ts';
 import {unprovidedAction, unprovidedPass} from './unprovided.ts';
 
 const isLastStep = ({step, steps}: ClientContext) => step + 1 >= steps;
@@ -70,8 +71,8 @@ const machineSetup = setup({
 			event.type === 'refused' && ['mismatch', 'invalid', 'fenced', 'id-in-use'].includes(event.body.code),
 	},
 	delays: {
-		answerTimeout: ({context}) => context.answerTimeoutMs,
-		heartbeat: ({context}) => context.heartbeatMs,
+		answerTimeout: ({context}) => delayOf(context.answerTimeoutMs),
+		heartbeat: ({context}) => delayOf(context.heartbeatMs),
 	},
 });
 

@@ -6,6 +6,7 @@ Pure: what it does to the world is the action `send` and its passes, all provide
 */
 import {assign, setup} from 'xstate';
 import type {Outgoing} from '../protocols/events.ts';
+import {delayOf} from './delays.ts';
 import type {MainServerContext, MainServerEvent, MainServerInput} from './main-server-context.ts';
 import * as say from './main-server-messages.ts';
 import {planStep, type StepPlan} from './policies/server-update.ts';
@@ -70,7 +71,7 @@ const machineSetup = setup({
 		isOver: ({context}) => context.isOver,
 		isPauseAsked: ({context}) => context.isPauseAsked,
 	},
-	delays: {answerTimeout: ({context}) => context.answerTimeoutMs},
+	delays: {answerTimeout: ({context}) => delayOf(context.answerTimeoutMs)},
 });
 
 /** Opens the door to a client, or says why not. */
