@@ -143,7 +143,7 @@ const plantedBreaches = [
 	'runtime/model/g.ts:2: error: importing ../weights/h.ts is banned, use tensor, which lies below model',
 	'runtime/model/g.ts:3: error: importing ./missing.ts is banned, use a module that exists, with its .ts ending',
 	'runtime/replay/k.ts:2: error: importing ../run.ts is banned, use a room below run',
-	'runtime/report/i.ts:2: error: importing ../host/j.ts is banned, use trace only',
+	'runtime/report/i.ts:2: error: importing ../host/j.ts is banned, use trace and units only',
 	'runtime/run.ts:2: error: importing ./cli/d.ts is banned, use a room below cli',
 	'runtime/run.ts:3: error: importing @tensorflow/tfjs is banned, use runtime/tensor',
 	'runtime/tensor/f.ts:2: error: importing ../model/g.ts is banned, use protocols only, tensor is the lowest room',

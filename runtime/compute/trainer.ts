@@ -99,8 +99,9 @@ export class Trainer {
 		this.#weight += weight;
 	}
 
+	/** In order of name, so that sums over the matrices do not depend on where they come from: a step or a checkpoint. */
 	#takeMean(): AdapterTensors {
-		const sum = this.#sum!;
+		const sum = Object.fromEntries(Object.entries(this.#sum!).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 		for (const {values} of Object.values(sum)) for (let i = 0; i < values.length; i++) values[i]! /= this.#weight;
 		this.#sum = undefined;
 		this.#weight = 0;

@@ -8,12 +8,13 @@ import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {createInterface} from 'node:readline';
 import {fileURLToPath} from 'node:url';
-import anyTest, {type TestFn} from 'ava';
+import anyTest from 'ava';
 import {startBroker} from '../../runtime/bus/broker.ts';
 import {findBroker} from '../../runtime/setup/find-broker.ts';
+import {testWith} from '../_helpers/optional.ts';
 
 const found = findBroker();
-const test = (found ? anyTest : anyTest.skip) as TestFn;
+const test = testWith(found?.binary);
 const unreachable = {code: 'broker-unreachable'} as never;
 
 /** Whether something listens on a loopback port. */

@@ -1,18 +1,18 @@
 /**
 The NATS bus over real servers: the contract of every bus, then what only a network does: limits, losses, refusals.
 */
-import anyTest, {type TestFn} from 'ava';
+
 import {decodeFrame, encodeFrame} from '../../protocols/codec.ts';
 import type {Bus} from '../../protocols/ports.ts';
 import {tensorOf} from '../../protocols/tensor.ts';
 import {type Broker, type BrokerOptions, startBroker} from '../../runtime/bus/broker.ts';
 import {connectNats, type NatsBus, type NatsOptions} from '../../runtime/bus/nats.ts';
 import {findBroker} from '../../runtime/setup/find-broker.ts';
+import {testWith} from '../_helpers/optional.ts';
 import {collector, frame, numberOf, testBus} from '../contracts/bus.ts';
 
 const found = findBroker();
-const test = (found ? anyTest : anyTest.skip) as TestFn;
-if (!found) anyTest('NATS tests need a broker: set NATS_SERVER_BIN or run `cutlayer setup`', t => t.pass());
+const test = testWith(found?.binary);
 
 const start = (options: Partial<BrokerOptions> = {}) => startBroker({binary: found!.binary, ...options});
 

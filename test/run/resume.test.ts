@@ -16,12 +16,7 @@ const plain = {evaluation: {everyRounds: 0}, lora: {dropout: 0.1}, training} as 
 
 /** What a step came to, whoever reported it first; times and bytes are the process's, not the training's. */
 const sorted = (rows: readonly MetricsRow[]) =>
-	rows
-		.map(({timeMs: _, bytesUp: _up, bytesDown: _down, ...row}) =>
-			// A norm is summed in the order of the matrices, which a checkpoint does not keep.
-			JSON.stringify(row, (key, value) => (key === 'gradientNorm' ? Number(value).toPrecision(12) : value)),
-		)
-		.sort();
+	rows.map(({timeMs: _, bytesUp: _up, bytesDown: _down, ...row}) => JSON.stringify(row)).sort();
 
 const whole = new Map<string, Promise<TinyResult>>();
 const uninterrupted = (scenario: Scenario) => {

@@ -16,6 +16,7 @@ import {
 	goldenJson,
 	goldenTensors,
 } from '../_helpers/golden.ts';
+import {testWith} from '../_helpers/optional.ts';
 import {lossesOf, plainAdapter, type TinyParts, tinyBench, tinyScenario} from '../_helpers/tiny-run.ts';
 
 // Every number here comes from PyTorch (test/golden/train-split/README.md); nothing is compared with ourselves.
@@ -140,8 +141,8 @@ for (const [name, training] of Object.entries({cenlora: {}, cenlora_sgd: sgd})) 
 }
 
 const binary = findBroker()?.binary;
-const overNats = binary ? test : test.skip;
-overNats('twelve steps over a real nats-server follow PyTorch: parallel_unweighted', async t => {
+
+testWith(binary)('twelve steps over a real nats-server follow PyTorch: parallel_unweighted', async t => {
 	const broker = await startBroker({binary: binary!});
 	try {
 		const connect = (name: string): Promise<Bus> => connectNats({url: broker.url, name, onNotice: () => undefined});
