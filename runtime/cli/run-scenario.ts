@@ -88,6 +88,9 @@ function checkClock({faults, name}: Scenario, {clock = 'wall', resume}: RunFlags
 	}
 }
 
+/** What a resumed run reads of its `config.json`. */
+type RunConfig = {readonly scenario?: unknown; readonly run?: unknown; readonly clock?: 'wall' | 'virtual'};
+
 type Described = {readonly scenario: Scenario; readonly folder: string; readonly run: string};
 
 async function fresh(name: string | undefined, {set, seed, steps, out}: RunFlags): Promise<Described> {
@@ -108,11 +111,14 @@ async function fresh(name: string | undefined, {set, seed, steps, out}: RunFlags
 async function resumed(folder: string, name: string | undefined): Promise<Described> {
 	if (name)
 		throw new CutlayerError('usage', 'Expected either a scenario or --resume: a resumed run goes on with its own');
-	const config = (await readJson(join(folder, runFiles.config), 'the run')) as {
-		scenario: unknown;
-		run: string;
-		clock?: 'wall' | 'virtual';
-	};
+	const path = join(folder, runFiles.config);
+	const config = (await readJson(path, 'the run')) as RunConfig | null;
+	if (typeof config?.run !== 'string' || typeof config.scenario !== 'object') {
+		throw new CutlayerError(
+			'usage',
+			`Expected \`run\` and \`scenario\` in ${path}, which a run writes there, found neither or one; give the folder of a run`,
+		);
+	}
 	if (config.clock === 'virtual') {
 		throw new CutlayerError(
 			'usage',
@@ -120,7 +126,7 @@ async function resumed(folder: string, name: string | undefined): Promise<Descri
 		);
 	}
 	return {
-		scenario: checkScenario(config.scenario, join(folder, runFiles.config)),
+		scenario: checkScenario(config.scenario, path),
 		run: config.run,
 		folder: resolve(folder),
 	};

@@ -57,7 +57,8 @@ export async function writeCheckpoint(folder: string, checkpoint: RunCheckpoint)
 		await replaceJson(join(temporary, 'actors.json'), storedOf(checkpoint, tensorsSha256, rowsOf(tensors)));
 		await rename(temporary, target);
 	} catch (error) {
-		await rm(temporary, {recursive: true, force: true});
+		// Where nothing can be written nothing may be removable either: the first failure is the one to tell.
+		await rm(temporary, {recursive: true, force: true}).catch(() => undefined);
 		if (error instanceof CutlayerError) throw error;
 		throw new CutlayerError('disk', `Cannot write a checkpoint to ${folder}: ${errorText(error)}; free some space`, {
 			cause: error,

@@ -37,11 +37,22 @@ export async function checkRunFolder(folder: string): Promise<void> {
 /** Makes a new run folder; the answer takes it away again, with all a run may have written. Throws `usage` or `disk`. */
 export async function createRunFolder(folder: string): Promise<() => Promise<void>> {
 	await checkRunFolder(folder);
-	const made = await mkdir(folder, {recursive: true}).catch(error => Promise.reject(cannotMake(folder, error)));
+	const made = await makeFolder(folder).catch(error => Promise.reject(cannotMake(folder, error)));
 	return async () => {
 		const ours = made ? [made] : Object.values(runFiles).map(name => join(folder, name));
 		for (const path of ours) await rm(path, {recursive: true, force: true});
 	};
+}
+
+/**
+Makes a folder and those above it, and answers the topmost it made. The last one is made by itself: where nothing can be made
+below a folder that is there, as in /proc, making all in one call would try for ever.
+*/
+async function makeFolder(folder: string): Promise<string | undefined> {
+	const above = await mkdir(dirname(folder), {recursive: true});
+	if (existsSync(folder)) return above;
+	await mkdir(folder);
+	return above ?? folder;
 }
 
 const cannotMake = (folder: string, error: unknown) =>
@@ -64,7 +75,7 @@ export async function replaceFile(path: string, content: string | Uint8Array): P
 		const folder = await open(dirname(path), 'r');
 		await folder.sync().finally(() => folder.close());
 	} catch (error) {
-		await rm(temporary, {force: true});
+		await rm(temporary, {force: true}).catch(() => undefined);
 		throw new CutlayerError(
 			'disk',
 			`Cannot write ${path}: ${errorText(error)}; free some space or give another --out`,

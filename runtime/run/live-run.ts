@@ -91,6 +91,8 @@ export class LiveRun {
 	#status: RunSummary['status'] = 'failed';
 	#isInterrupted = false;
 	#isStarted = false;
+	/** That checkpoints cannot be written is said once, until one is. */
+	#isCheckpointMissed = false;
 	#stopping: Promise<unknown> | undefined;
 	#waiting: (() => void)[] = [];
 
@@ -295,9 +297,12 @@ export class LiveRun {
 		if (!this.#isStarted || this.#isInterrupted) return;
 		try {
 			await this.#checkpoint({isLast: false});
+			this.#isCheckpointMissed = false;
 		} catch (error) {
 			if (!(error instanceof CutlayerError)) throw error;
-			this.#options.onNotice?.(`${error.message}; the run goes on without this checkpoint`);
+			if (!this.#isCheckpointMissed)
+				this.#options.onNotice?.(`${error.message}; the run goes on without new checkpoints until one can be written`);
+			this.#isCheckpointMissed = true;
 		}
 	}
 
