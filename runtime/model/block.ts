@@ -146,11 +146,11 @@ function computeBackward(
 	const dGate = saved.activation.gate && back('gate', k.mul(dActivated, saved.activation.gate), isOReached);
 	if (!dUp) return undefined;
 	const dNorm2 = dGate ? k.add(dUp, dGate) : dUp;
-	const dResidual = k.add(dy, normBackward(k, block.norm2, saved.norm2, dNorm2));
+	const dResidual = normBackward(k, block.norm2, saved.norm2, dNorm2, dy);
 	const dMixed = back('o', dResidual, isQkvReached);
 	if (!dMixed) return undefined;
 	const spread = (rowsOnly: DeviceTensor) => (rows ? k.scatterRows(rowsOnly, rows.index, layout.tokens) : rowsOnly);
 	const dQkv = attendBackward(k, config, layout, saved.attention, spread(dMixed), needsKeys);
 	const dNorm1 = back('qkv', dQkv, wantsInput);
-	return dNorm1 && k.add(spread(dResidual), normBackward(k, block.norm1, saved.norm1, dNorm1));
+	return dNorm1 && normBackward(k, block.norm1, saved.norm1, dNorm1, spread(dResidual));
 }

@@ -43,18 +43,23 @@ export function norm(k: Kernels, {kind, gain, bias, eps}: Norm, x: DeviceTensor)
 	});
 }
 
-/** `dx = s (d - mean(d) - x^ mean(d x^))` with `d = dy gain`; RMSNorm has no `mean(d)`. */
+/**
+`dx = s (d - mean(d) - x^ mean(d x^))` with `d = dy gain`; RMSNorm has no `mean(d)`.
+`residual`: the gradient that comes past the norm, added in the same pass.
+*/
 export function normBackward(
 	k: Kernels,
 	{kind, gain}: Norm,
 	{normalised, scale}: NormSaved,
 	dy: DeviceTensor,
+	residual?: DeviceTensor,
 ): DeviceTensor {
 	return k.scope(() => {
 		const d = k.mul(dy, gain);
 		const centred = kind === 'layer' ? k.sub(d, k.meanOfRows(d)) : d;
-		const projected = k.mul(normalised, k.meanOfRows(k.mul(d, normalised)));
-		return k.mul(k.sub(centred, projected), scale);
+		const projection = k.mul(k.meanOfRows(k.mul(d, normalised)), scale); // [N, 1]
+		const terms = [k.mul(centred, scale), k.mul(normalised, k.scale(projection, -1))];
+		return k.sum(residual ? [residual, ...terms] : terms);
 	});
 }
 
