@@ -306,7 +306,7 @@ function unreachable({url}: {readonly url: string}, thrown: unknown): CutlayerEr
 		? 'check the user, password or credentials file'
 		: /TLS|certificate/i.test(code)
 			? 'use a tls:// address and name the certificate authority'
-			: 'start a broker there (cutlayer broker), or check host, port and firewall';
+			: 'start a nats-server there, or check host, port and firewall';
 	return new CutlayerError(
 		'broker-unreachable',
 		`Expected a NATS broker at ${withoutSecrets(url)}, found ${code}; ${fix}`,

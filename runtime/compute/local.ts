@@ -47,7 +47,10 @@ export class LocalCompute implements Compute {
 	async close(): Promise<void> {
 		for (const passes of this.#actors.values()) passes.close();
 		this.#actors.clear();
-		for (const model of this.#models.values()) (await model).dispose();
+		// A part whose weights were refused holds nothing.
+		for (const model of await Promise.allSettled(this.#models.values())) {
+			if (model.status === 'fulfilled') model.value.dispose();
+		}
 		this.#models.clear();
 	}
 

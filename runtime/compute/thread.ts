@@ -55,8 +55,12 @@ export class ThreadCompute implements Compute {
 	}
 
 	async close(): Promise<void> {
-		if (!this.#end) await this.#post('close');
-		await this.#thread.terminate();
+		try {
+			if (!this.#end) await this.#post('close');
+		} finally {
+			// Whatever the thread could not free, its end does.
+			await this.#thread.terminate();
+		}
 	}
 
 	#post(request: ThreadRequest['request']): Promise<PassResult> {

@@ -328,9 +328,12 @@ export class LiveRun {
 	async #saveAll(options: {isLast: boolean}): Promise<Record<string, ActorCheckpoint>> {
 		const saved: Record<string, ActorCheckpoint> = {};
 		const present = this.#actors.filter(actor => !actor.failure);
-		for (const side of [present.filter(isClient), present.filter(actor => !isClient(actor))]) {
+		// Who only listens comes last: what the servers told it before they were saved is not told again.
+		const isListener = (actor: RunningActor) => actor.kind === 'evaluator';
+		const servers = present.filter(actor => !isClient(actor) && !isListener(actor));
+		for (const group of [present.filter(isClient), servers, present.filter(isListener)]) {
 			await Promise.all(
-				side.map(async actor => {
+				group.map(async actor => {
 					saved[actor.id] = await actor.save(options);
 				}),
 			);

@@ -106,6 +106,8 @@ class LocalActor implements RunningActor {
 	}
 
 	async save({isLast}: {readonly isLast: boolean}): Promise<ActorCheckpoint> {
+		// What the others have flushed reaches a listener before its own flush returns.
+		if (this.kind === 'evaluator') await this.#bus.flush();
 		// A pass under way is done again after a restore: a step would count twice.
 		if (isLast || this.kind === 'client' || this.kind === 'main-server') await this.#quiet();
 		const host = this.#host!.save();

@@ -5,7 +5,7 @@ nothing has changed.
 import {chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import test, {type ExecutionContext} from 'ava';
-import {type NamedTensors, tensorOf} from '../../protocols/tensor.ts';
+import {f32View, type NamedTensors, tensorOf} from '../../protocols/tensor.ts';
 import {readSafetensors, writeSafetensors} from '../../runtime/weights/safetensors.ts';
 import {callCutlayer} from '../_helpers/call-cutlayer.ts';
 import {goldenModel, inFolder, makeTinyModel, tinyScenario} from '../_helpers/tiny-model.ts';
@@ -158,6 +158,15 @@ check('a weight of another shape is refused with both shapes', {
 		tensors['model.layers.1.mlp.up_proj.weight'] = tensorOf(new Float32Array(64 * 161), [161, 64]);
 	}),
 	says: /`model\.layers\.1\.mlp\.up_proj\.weight` of shape \[161,64\].*asks for \[160,64\]/,
+});
+check('a weight that is not a number is refused by name and place, and the command ends', {
+	make: changeWeights(tensors => {
+		const name = 'model.layers.0.mlp.up_proj.weight';
+		const values = f32View(tensors[name]!).slice();
+		values[77] = Number.NaN;
+		tensors[name] = tensorOf(values, tensors[name]!.shape);
+	}),
+	says: /has NaN in `?model\.layers\.0\.mlp\.up_proj\.weight`? at position 77/,
 });
 check('an architecture that is not known is refused with those that are', {
 	make: ({at}) => {
