@@ -83,7 +83,7 @@ test('a broker that is not there is an error with its address and what to do', a
 	const error = await t.throwsAsync(connectNats({url: 'nats://me:secret@127.0.0.1:1', name: 'x'}), {
 		code: 'broker-unreachable',
 	} as never);
-	t.regex(error.message, /nats:\/\/127\.0\.0\.1:1, found CONNECTION_REFUSED; start a broker/);
+	t.regex(error.message, /nats:\/\/127\.0\.0\.1:1, found CONNECTION_REFUSED; start a nats-server there/);
 	t.notRegex(error.message, /secret/);
 });
 
