@@ -8,7 +8,7 @@ Several adapters share the products: u is set to zero where a token is not of th
 import type {DeviceTensor, Kernels} from '../tensor/backend.ts';
 import type {ModelConfig} from './config.ts';
 import {type Dropout, dropoutMask} from './dropout.ts';
-import {type Linear, linear, linearBackward} from './layers.ts';
+import {type Linear, linear, linearBackward, scaleColumns} from './layers.ts';
 import {
 	type Adapter,
 	type AdapterTensors,
@@ -47,6 +47,8 @@ type Branch = {readonly a: DeviceTensor; readonly mask?: DeviceTensor | undefine
 export type PackedAdapter = {
 	readonly block: number;
 	readonly pieces: readonly Piece[];
+	/** `[in]`: what the norm before the map has left to its readers: x stands for `x diag(gain)`. */
+	readonly inputGain?: Float32Array | undefined;
 	readonly branches: readonly Branch[];
 	readonly b: DeviceTensor;
 	readonly owners?: DeviceTensor | undefined;
@@ -56,7 +58,7 @@ export type PackedAdapter = {
 export function packAdapter(
 	k: Kernels,
 	config: ModelConfig,
-	{block, slot}: {block: number; slot: Slot},
+	{block, slot, inputGain}: {block: number; slot: Slot; inputGain?: Float32Array | undefined},
 	{adapters, dropout}: Adaptation,
 	rows?: Int32Array,
 ): PackedAdapter | undefined {
@@ -67,7 +69,8 @@ export function packAdapter(
 	return {
 		block,
 		pieces,
-		branches: branchesOf(k, pieces, adapters, block, dropout, rows),
+		inputGain,
+		branches: branchesOf(k, pieces, adapters, {block, dropout, rows, inputGain}),
 		b: packB(k, pieces, adapters, rank, outputsOf(config, slot)),
 		owners: adapters.length > 1 ? ownerMask(k, pieces, adapters, rank, rows) : undefined,
 	};
@@ -126,13 +129,18 @@ function checkShapes(
 	);
 }
 
+type BranchOptions = {
+	readonly block: number;
+	readonly dropout: Dropout | undefined;
+	readonly rows: Int32Array | undefined;
+	readonly inputGain: Float32Array | undefined;
+};
+
 function branchesOf(
 	k: Kernels,
 	pieces: readonly Piece[],
 	adapters: readonly AdapterRows[],
-	block: number,
-	dropout: Dropout | undefined,
-	rows: Int32Array | undefined,
+	{block, dropout, rows, inputGain}: BranchOptions,
 ): Branch[] {
 	const branch = (members: readonly Piece[]) => {
 		const {inputs} = members[0]!.place;
@@ -141,6 +149,7 @@ function branchesOf(
 		for (const piece of members) {
 			a.set(adapters[piece.owner]!.adapter.tensors[piece.names.a]!.values, (piece.first - members[0]!.first) * inputs);
 		}
+		if (inputGain) scaleColumns(a, inputGain);
 		return k.upload(a, [rank, inputs]);
 	};
 	if (!dropout || dropout.probability === 0) return [{a: branch(pieces)}];
@@ -246,7 +255,7 @@ function branchesBackward(
 
 /** The rows of `[ranks of the branch, in]` that begins at `first` to the gradients of A they belong to. */
 function unpackA(
-	{pieces}: PackedAdapter,
+	{pieces, inputGain}: PackedAdapter,
 	first: number,
 	packed: Float32Array,
 	gradients: readonly AdapterTensors[],
@@ -254,10 +263,9 @@ function unpackA(
 	for (const {owner, names, place, rank, first: start} of pieces) {
 		const offset = (start - first) * place.inputs;
 		if (offset < 0 || offset >= packed.length) continue;
-		gradients[owner]![names.a] = {
-			shape: [rank, place.inputs],
-			values: packed.slice(offset, offset + rank * place.inputs),
-		};
+		const values = packed.slice(offset, offset + rank * place.inputs);
+		if (inputGain) scaleColumns(values, inputGain);
+		gradients[owner]![names.a] = {shape: [rank, place.inputs], values};
 	}
 }
 

@@ -72,7 +72,12 @@ export function blockForward(
 ): {y: DeviceTensor; saved: BlockSaved | undefined} {
 	const {k, config, layout, adaptation, keeps} = pass;
 	const map = (slot: Slot, frozen: Linear, input: DeviceTensor, of?: Int32Array) =>
-		adaptedLinear(k, frozen, packAdapter(k, config, {block: block.index, slot}, adaptation, of), input);
+		adaptedLinear(
+			k,
+			frozen,
+			packAdapter(k, config, {block: block.index, slot, inputGain: frozen.inputGain}, adaptation, of),
+			input,
+		);
 	return k.scope(() => {
 		const norm1 = norm(k, block.norm1, x);
 		const qkv = map('qkv', block.qkv, norm1.y);

@@ -9,6 +9,8 @@ export type Linear = {
 	readonly weight: DeviceTensor;
 	readonly isOutIn: boolean;
 	readonly bias?: DeviceTensor | undefined;
+	/** `[in]`: the gain of the norm before it that W has taken in; what reads the same x besides W must apply it itself. */
+	readonly inputGain?: Float32Array;
 };
 
 /** `[N, in]` to `[N, out]`. */
@@ -21,10 +23,18 @@ export function linear(k: Kernels, {weight, isOutIn, bias}: Linear, x: DeviceTen
 export const linearBackward = (k: Kernels, {weight, isOutIn}: Linear, dy: DeviceTensor): DeviceTensor =>
 	k.matMul(dy, weight, false, !isOutIn);
 
+/** Multiplies every row of a matrix `[rows, columns]` by a vector `[columns]`, in place. */
+export function scaleColumns(matrix: Float32Array, gain: Float32Array): void {
+	for (let start = 0; start < matrix.length; start += gain.length) {
+		for (let column = 0; column < gain.length; column++) matrix[start + column]! *= gain[column]!;
+	}
+}
+
 /** A frozen LayerNorm (with a bias) or RMSNorm (without one). */
 export type Norm = {
 	readonly kind: 'layer' | 'rms';
-	readonly gain: DeviceTensor;
+	/** Absent where the maps that follow have taken it in. */
+	readonly gain?: DeviceTensor;
 	readonly bias?: DeviceTensor | undefined;
 	readonly eps: number;
 };
@@ -38,7 +48,7 @@ export function norm(k: Kernels, {kind, gain, bias, eps}: Norm, x: DeviceTensor)
 		const centred = kind === 'layer' ? k.sub(x, k.meanOfRows(x)) : x;
 		const scale = k.rsqrt(k.addScalar(k.meanOfRows(k.square(centred)), eps));
 		const normalised = k.mul(centred, scale);
-		const scaled = k.mul(normalised, gain);
+		const scaled = gain ? k.mul(normalised, gain) : normalised;
 		return {y: bias ? k.addBias(scaled, bias) : scaled, saved: {normalised, scale}};
 	});
 }
@@ -55,7 +65,7 @@ export function normBackward(
 	residual?: DeviceTensor,
 ): DeviceTensor {
 	return k.scope(() => {
-		const d = k.mul(dy, gain);
+		const d = gain ? k.mul(dy, gain) : dy;
 		const centred = kind === 'layer' ? k.sub(d, k.meanOfRows(d)) : d;
 		const projection = k.mul(k.meanOfRows(k.mul(d, normalised)), scale); // [N, 1]
 		const terms = [k.mul(centred, scale), k.mul(normalised, k.scale(projection, -1))];

@@ -4,7 +4,7 @@ The frozen weights of a part of a model on the device, read once; what the two f
 import type {DeviceTensor, Kernels} from '../tensor/backend.ts';
 import type {Block} from './block.ts';
 import type {FrozenTensor, WeightSource} from './config.ts';
-import type {Norm} from './layers.ts';
+import {type Norm, scaleColumns} from './layers.ts';
 
 /** `[V, H]` rows of tokens, and GPT-2's `[context, H]` rows of positions. */
 export type Embedding = {readonly tokens: DeviceTensor; readonly positions?: DeviceTensor | undefined};
@@ -23,8 +23,16 @@ export type FamilyReader = {
 export type Reader = {
 	readonly source: WeightSource;
 	tensor(name: string): Promise<DeviceTensor>;
-	/** Matrices `[out, in]` or vectors `[out]` one under another; row i of them all goes to row `place(i)`. */
-	stacked(names: readonly string[], place: (row: number) => number): Promise<DeviceTensor>;
+	/**
+	Matrices `[out, in]` or vectors `[out]` one under another; row i of them all goes to row `place(i)`.
+	With a gain `[in]` every row is multiplied by it.
+	*/
+	stacked(
+		names: readonly string[],
+		options: {readonly place?: (row: number) => number; readonly gain?: Float32Array},
+	): Promise<DeviceTensor>;
+	/** The values of a vector, which stay here. */
+	values(name: string): Promise<Float32Array>;
 	/** Everything read so far. */
 	dispose(): void;
 };
@@ -43,8 +51,9 @@ export function readerOf(k: Kernels, source: WeightSource): Reader {
 	return {
 		source,
 		tensor: name => once(name, () => source.read(name)),
-		stacked: (names, place) =>
-			once(names.join('|'), async () => stack(await Promise.all(names.map(name => source.read(name))), place)),
+		stacked: (names, {place = row => row, gain}) =>
+			once(names.join('|'), async () => stack(await Promise.all(names.map(name => source.read(name))), place, gain)),
+		values: async name => (await source.read(name)).values,
 		dispose() {
 			k.dispose([...read.values()]);
 			read.clear();
@@ -52,7 +61,11 @@ export function readerOf(k: Kernels, source: WeightSource): Reader {
 	};
 }
 
-function stack(parts: readonly FrozenTensor[], place: (row: number) => number): FrozenTensor {
+function stack(
+	parts: readonly FrozenTensor[],
+	place: (row: number) => number,
+	gain: Float32Array | undefined,
+): FrozenTensor {
 	const rows = parts.reduce((sum, {shape}) => sum + shape[0]!, 0);
 	const values = new Float32Array(parts.reduce((sum, part) => sum + part.values.length, 0));
 	const columns = values.length / rows;
@@ -61,5 +74,6 @@ function stack(parts: readonly FrozenTensor[], place: (row: number) => number): 
 		for (let start = 0; start < part.values.length; start += columns, row++)
 			values.set(part.values.subarray(start, start + columns), place(row) * columns);
 	}
+	if (gain) scaleColumns(values, gain);
 	return {shape: [rows, ...parts[0]!.shape.slice(1)], values};
 }
