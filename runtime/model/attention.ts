@@ -14,7 +14,7 @@ export type AttentionLayout = {
 	readonly tokens: number;
 	/** Absent when all rows are equally long: packed is then already padded. */
 	readonly padding?: {readonly fromPacked: DeviceTensor; readonly toPacked: DeviceTensor} | undefined;
-	/** 0 where a query sees a key, else a large negative number: `[T, T]`. */
+	/** 0 where a query sees a key, else a large negative number: `[r T, T]`, once for each query head of a key head. */
 	readonly mask: DeviceTensor;
 	readonly rope?: RopeTables | undefined;
 };
@@ -29,7 +29,7 @@ export function attentionLayout(k: Kernels, config: ModelConfig, lengths: readon
 		longest,
 		tokens,
 		padding: isRagged ? paddingOf(k, lengths, longest, tokens) : undefined,
-		mask: causalMask(k, longest),
+		mask: causalMask(k, longest, config.heads / config.kvHeads),
 		rope: config.family === 'llama' ? ropeTables(k, config, longest) : undefined,
 	};
 }
@@ -48,11 +48,11 @@ function paddingOf(k: Kernels, lengths: readonly number[], longest: number, toke
 	return {fromPacked: k.uploadIndex(fromPacked), toPacked: k.uploadIndex(toPacked)};
 }
 
-function causalMask(k: Kernels, positions: number): DeviceTensor {
-	const mask = new Float32Array(positions * positions);
-	for (let query = 0; query < positions; query++)
-		mask.fill(-1e9, query * positions + query + 1, (query + 1) * positions);
-	return k.upload(mask, [positions, positions]);
+function causalMask(k: Kernels, positions: number, queryHeads: number): DeviceTensor {
+	const rows = queryHeads * positions;
+	const mask = new Float32Array(rows * positions);
+	for (let row = 0; row < rows; row++) mask.fill(-1e9, row * positions + (row % positions) + 1, (row + 1) * positions);
+	return k.upload(mask, [rows, positions]);
 }
 
 /** Heads lead, so that queries, keys and values are slices. Queries and keys are saved with the scale `1 / sqrt(d)` of scores in them; r = h / g. */
@@ -85,8 +85,7 @@ export function attend(
 		const [plain, keys] = k.split(turned, [heads, kvHeads], 0) as [DeviceTensor, DeviceTensor];
 		const together = grouped(k, config, layout, plain);
 		const queries = rope ? together : k.scale(together, 1 / Math.sqrt(headDim));
-		const scores = k.reshape(k.batchMatMul(queries, keys, false, true), [-1, longest, longest]);
-		const probabilities = k.reshape(k.softmax(k.add(scores, layout.mask)), [kvHeads, batch, -1, longest]);
+		const probabilities = k.softmax(k.add(k.batchMatMul(queries, keys, false, true), layout.mask));
 		const mixed = toRows(k, config, layout, k.batchMatMul(probabilities, values));
 		return {mixed, saved: {queries, keys, values, probabilities}};
 	});

@@ -6,7 +6,7 @@ is a product. Scores do not change, as queries and keys are reordered alike.
 import type {DeviceTensor, Kernels} from '../tensor/backend.ts';
 import type {ModelConfig} from './config.ts';
 
-/** `[T, d]` of complex numbers: `ahead` turns a query or key by its position, `back` its gradient. */
+/** `[T, d / 2, 2]`, a complex number a pair: `ahead` turns a query or key by its position, `back` its gradient. */
 export type RopeTables = {readonly ahead: DeviceTensor; readonly back: DeviceTensor};
 
 /**
@@ -31,7 +31,8 @@ export function ropeTables(
 			back[at + 1] = -ahead[at + 1]!;
 		}
 	}
-	return {ahead: k.upload(ahead, [positions, headDim]), back: k.upload(back, [positions, headDim])};
+	const shape = [positions, headDim / 2, 2];
+	return {ahead: k.upload(ahead, shape), back: k.upload(back, shape)};
 }
 
 /** Turns and scales `[..., T, d]` by each row's position. */

@@ -34,7 +34,7 @@ export interface Kernels {
 	sub(a: DeviceTensor, b: DeviceTensor): DeviceTensor;
 	/** Broadcasts. */
 	mul(a: DeviceTensor, b: DeviceTensor): DeviceTensor;
-	/** Takes values 2i and 2i + 1 of the last axis for one complex number and multiplies `[..., r, c]` by `[r, c]` so. */
+	/** Takes values 2i and 2i + 1 of the last axis for one complex number and multiplies `[..., r, c]` by `[r, c / 2, 2]` so. */
 	mulComplex(x: DeviceTensor, factors: DeviceTensor): DeviceTensor;
 	/** `[r, c] + [c]`. */
 	addBias(x: DeviceTensor, bias: DeviceTensor): DeviceTensor;

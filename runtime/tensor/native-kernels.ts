@@ -62,9 +62,11 @@ function complexProduct({run, binary, float, floats, complexes, ints, type}: Ope
 	const toFloat = [type('T', complexes), type('type', floats)];
 	const reshape = (x: DeviceTensor, shape: readonly number[]) =>
 		run('Reshape', reshapeAttributes, [x, constants.vector(shape)]);
-	const complex = (x: DeviceTensor) => run('Bitcast', toComplex, [reshape(x, [...x.shape.slice(0, -1), -1, 2])]);
-	return (x: DeviceTensor, factors: DeviceTensor) =>
-		reshape(run('Bitcast', toFloat, [multiply(complex(x), complex(factors))]), x.shape);
+	const complex = (pairs: DeviceTensor) => run('Bitcast', toComplex, [pairs]);
+	return (x: DeviceTensor, factors: DeviceTensor) => {
+		const pairs = reshape(x, [...x.shape.slice(0, -1), -1, 2]);
+		return reshape(run('Bitcast', toFloat, [multiply(complex(pairs), complex(factors))]), x.shape);
+	};
 }
 
 /** Kernels that move values without arithmetic. */

@@ -46,9 +46,9 @@ export function portableKernels(tf: typeof Tf): Kernels {
 }
 
 function mulComplex(tf: typeof Tf, x: DeviceTensor, factors: DeviceTensor) {
-	const parts = (tensor: DeviceTensor) => tf.unstack(tf.reshape(tensor, [...tensor.shape.slice(0, -1), -1, 2]), -1);
-	const [real, imaginary] = parts(x) as [DeviceTensor, DeviceTensor];
-	const [realFactor, imaginaryFactor] = parts(factors) as [DeviceTensor, DeviceTensor];
+	const pairs = tf.reshape(x, [...x.shape.slice(0, -1), -1, 2]);
+	const [real, imaginary] = tf.unstack(pairs, -1) as [DeviceTensor, DeviceTensor];
+	const [realFactor, imaginaryFactor] = tf.unstack(factors, -1) as [DeviceTensor, DeviceTensor];
 	const product = tf.stack(
 		[
 			tf.sub(tf.mul(real, realFactor), tf.mul(imaginary, imaginaryFactor)),

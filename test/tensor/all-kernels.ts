@@ -32,7 +32,7 @@ export function allKernels(k: Kernels): Record<string, Float32Array> {
 			add: k.add(a, column),
 			sub: k.sub(a, column),
 			mul: k.mul(a, bias),
-			mulComplex: k.mulComplex(batches, a),
+			mulComplex: k.mulComplex(batches, k.reshape(a, [a.shape[0]!, -1, 2])),
 			addBias: k.addBias(a, bias),
 			scale: k.scale(a, 0.3),
 			addScalar: k.addScalar(a, 0.3),
