@@ -1,7 +1,7 @@
 /**
 The check at the door: whether two actors may train together. Pure.
 */
-import type {HandledBody} from '../protocols/events.ts';
+import type {HandledBody, Outgoing} from '../protocols/events.ts';
 import type {Agreement} from '../protocols/messages.ts';
 
 type Refusal = HandledBody<'refused'>;
@@ -22,3 +22,17 @@ export function refusalOf(verb: string, ours: Agreement, theirs: Agreement): Ref
 	}
 	return undefined;
 }
+
+/** The refusal of what an older incarnation sends once a newer one is known. */
+export const fenced = (verb: string, to: string, found: number, expected: number): Outgoing => ({
+	verb: 'refused',
+	to,
+	body: {
+		verb,
+		code: 'fenced',
+		field: 'incarnation',
+		found: String(found),
+		expected: `at least ${expected}`,
+		fix: 'a newer incarnation of this client has joined; stop this one',
+	},
+});

@@ -2,7 +2,7 @@
 What the fed server says, and its verdict on uploads that arrive. Pure.
 */
 import type {Incoming, Outgoing} from '../protocols/events.ts';
-import {refusalOf} from './agreement.ts';
+import {fenced, refusalOf} from './agreement.ts';
 import {type FedServerContext, roundSteps, type Upload} from './fed-server-context.ts';
 
 type From = {readonly context: FedServerContext};
@@ -14,19 +14,6 @@ export function helloRefusal(context: FedServerContext, {from, body}: Incoming<'
 	const known = context.roster[from]?.incarnation ?? -1;
 	return body.incarnation < known ? fenced('hello', from, body.incarnation, known) : undefined;
 }
-
-const fenced = (verb: string, to: string, found: number, expected: number): Outgoing => ({
-	verb: 'refused',
-	to,
-	body: {
-		verb,
-		code: 'fenced',
-		field: 'incarnation',
-		found: String(found),
-		expected: `at least ${expected}`,
-		fix: 'a newer incarnation of this client has joined; stop this one',
-	},
-});
 
 export const welcome = ({round, adapterVersion}: FedServerContext, {from, body}: Incoming<'hello'>): Outgoing => ({
 	verb: 'welcome',

@@ -2,7 +2,7 @@
 What the main server says, and its verdict on activations that arrive. Pure.
 */
 import type {Incoming, Outgoing} from '../protocols/events.ts';
-import {refusalOf} from './agreement.ts';
+import {fenced, refusalOf} from './agreement.ts';
 import type {MainServerContext, MainServerEvent, Reply} from './main-server-context.ts';
 
 type From = {readonly context: MainServerContext};
@@ -27,19 +27,6 @@ export const welcome = (
 	verb: 'welcome',
 	to: from,
 	body: {incarnation: body.incarnation, round, adapterVersion, credit},
-});
-
-const fenced = (verb: string, to: string, found: number, expected: number): Outgoing => ({
-	verb: 'refused',
-	to,
-	body: {
-		verb,
-		code: 'fenced',
-		field: 'incarnation',
-		found: String(found),
-		expected: `at least ${expected}`,
-		fix: 'a newer incarnation of this client has joined; stop this one',
-	},
 });
 
 /** `isWaiting`: a repeat of what has not come to its step yet. */

@@ -61,7 +61,6 @@ const machineSetup = setup({
 	},
 	actions: {send: (_, _message: Outgoing) => unprovidedAction('send')()},
 	guards: {
-		isMainHello: ({event}) => event.type === 'hello' && event.fromKind === 'client',
 		isOwnWelcome: ({context, event}) => event.type === 'welcome' && event.from === context.fedServerId,
 		isWelcome: ({context}) => context.isWelcome,
 		isNewRound: ({context, event}) => event.type === 'round-opened' && event.body.round > context.round,
@@ -69,7 +68,6 @@ const machineSetup = setup({
 		hasStep: ({context}) => nextPlan(context) !== undefined,
 		isPublishing: ({context}) => context.isPublishing,
 		isOver: ({context}) => context.isOver,
-		isPauseAsked: ({context}) => context.isPauseAsked,
 	},
 	delays: {answerTimeout: ({context}) => delayOf(context.answerTimeoutMs)},
 });
