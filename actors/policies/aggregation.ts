@@ -1,19 +1,8 @@
 /**
 How uploads become the next global adapter: weights and the kernel that combines them. Pure.
 */
-import type {CohortMember} from '../../protocols/messages.ts';
+import type {AggregationKernel, AggregationPlan, ServerOptimizer} from '../../protocols/aggregation.ts';
 import {normalised} from './server-update.ts';
-
-/** Server optimizers over the mean change. */
-type ServerOptimizer =
-	| {readonly kind: 'fedavgm'; readonly learningRate: number; readonly momentum: number}
-	| {
-			readonly kind: 'fedadam' | 'fedyogi';
-			readonly learningRate: number;
-			readonly beta1: number;
-			readonly beta2: number;
-			readonly tau: number;
-	  };
 
 /**
 `fedavg`: A and B apart, weighted by samples. `uniform`: every upload counts the same (the published code). `fedprox` is FedAvg
@@ -31,20 +20,8 @@ export type Aggregation =
 	| {readonly kind: 'multi-krum'; readonly byzantine: number; readonly count: number}
 	| {readonly kind: 'clipped'; readonly normMax: number};
 
-/** What combines the uploads, with its settings. */
-export type AggregationKernel =
-	| {readonly kind: 'mean'}
-	| ServerOptimizer
-	| {readonly kind: 'median'}
-	| {readonly kind: 'trimmed-mean'; readonly trim: number}
-	| {readonly kind: 'multi-krum'; readonly byzantine: number; readonly count: number}
-	| {readonly kind: 'clipped'; readonly normMax: number};
-
 /** An upload as described to a policy. */
 export type UploadDescription = {readonly client: string; readonly samples: number; readonly stepsDone: number};
-
-/** Which kernel combines which uploads; weights sum to 1. Without members the global adapter stays as it is. */
-export type AggregationPlan = {readonly kernel: AggregationKernel; readonly members: readonly CohortMember[]};
 
 const countsAlike = new Set<Aggregation['kind']>(['uniform', 'median', 'trimmed-mean', 'krum', 'multi-krum']);
 

@@ -1,29 +1,21 @@
 /**
 The fed server's arithmetic: combines uploads as the plan says. It never trains.
 */
+import type {AggregationKernel, AggregationPlan} from '../../protocols/aggregation.ts';
 import type {PassResult} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
 import {weightedMean} from '../model/combine.ts';
 import {clipDelta, coordinateMedian, multiKrum, trimmedMean} from '../model/combine-robust.ts';
 import type {ModelConfig} from '../model/config.ts';
-import {type AdapterTensors, cloneAdapter, fromNamedTensors, initAdapter, toNamedTensors} from '../model/lora.ts';
-import {initialMoments, type ServerMoments, type ServerOptimizer, serverStep} from '../model/server-optimizer.ts';
+import {type AdapterTensors, cloneAdapter, fromNamedTensors, toNamedTensors} from '../model/lora.ts';
+import {initialMoments, type ServerMoments, serverStep} from '../model/server-optimizer.ts';
+import {firstAdapter, keptAdapter} from './kept-adapter.ts';
 import {pick, prefixed} from './names.ts';
 import type {Passes} from './passes.ts';
 import type {ActorSpec} from './spec.ts';
 import {packedAdapter, unpackedAdapter} from './wire.ts';
 
 type Spec = Extract<ActorSpec, {kind: 'fed-server'}>;
-
-/** What the policies of aggregation ask for; members are in the order of the uploads. */
-type Kernel =
-	| {readonly kind: 'mean'}
-	| ServerOptimizer
-	| {readonly kind: 'median'}
-	| {readonly kind: 'trimmed-mean'; readonly trim: number}
-	| {readonly kind: 'multi-krum'; readonly byzantine: number; readonly count: number}
-	| {readonly kind: 'clipped'; readonly normMax: number};
-type Plan = {readonly kernel: Kernel; readonly members: readonly {readonly weight: number}[]};
 
 export class FedServerCompute implements Passes {
 	readonly #spec: Spec;
@@ -33,22 +25,19 @@ export class FedServerCompute implements Passes {
 
 	constructor(spec: Spec, config: ModelConfig, initial: NamedTensors) {
 		this.#spec = spec;
-		const isGiven = Object.keys(initial).length > 0;
-		this.#adapter = toNamedTensors(
-			isGiven ? cloneAdapter(fromNamedTensors(initial)) : initAdapter(config, spec.lora, spec.part, spec.seed),
-		);
+		this.#adapter = toNamedTensors(firstAdapter(spec, config, initial));
 	}
 
 	/** The next global adapter from uploads in groups `0`, `1`, ... in the order of the plan. */
 	aggregate(input: unknown, tensors: NamedTensors): PassResult {
-		const {members, kernel} = (input as {plan: Plan}).plan;
+		const {members, kernel} = (input as {plan: AggregationPlan}).plan;
 		const uploads = members.map((_, index) => fromNamedTensors(unpackedAdapter(pick(tensors, `${index}`))));
 		const weights = members.map(member => member.weight);
 		this.#adapter = toNamedTensors(this.#combine(kernel, uploads, weights));
 		return this.readAdapter();
 	}
 
-	#combine(kernel: Kernel, uploads: readonly AdapterTensors[], weights: readonly number[]): AdapterTensors {
+	#combine(kernel: AggregationKernel, uploads: readonly AdapterTensors[], weights: readonly number[]): AdapterTensors {
 		const adapter = fromNamedTensors(this.#adapter);
 		switch (kernel.kind) {
 			case 'mean':
@@ -85,9 +74,8 @@ export class FedServerCompute implements Passes {
 
 	restore(_input: unknown, tensors: NamedTensors): PassResult {
 		this.#adapter = pick(tensors, 'adapter');
-		const [m, v] = [pick(tensors, 'm'), pick(tensors, 'v')];
-		const isKept = Object.keys(m).length > 0;
-		this.#moments = isKept ? {m: cloneAdapter(fromNamedTensors(m)), v: cloneAdapter(fromNamedTensors(v))} : undefined;
+		const [m, v] = [keptAdapter(tensors, 'm'), keptAdapter(tensors, 'v')];
+		this.#moments = m && v && {m, v};
 		return {output: {}, tensors: {}};
 	}
 

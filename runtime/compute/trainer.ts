@@ -8,11 +8,12 @@ import {
 	type AdapterTensors,
 	cloneAdapter,
 	fromNamedTensors,
-	initAdapter,
 	toNamedTensors,
+	zerosLike,
 } from '../model/lora.ts';
 import {clipByGlobalNorm, initialOptimizerState, type OptimizerState, optimizerStep} from '../model/optimizer.ts';
 import {learningRateAt} from '../model/schedule.ts';
+import {firstAdapter, keptAdapter} from './kept-adapter.ts';
 import {pick, prefixed} from './names.ts';
 import type {TrainerSpec} from './spec.ts';
 
@@ -28,10 +29,7 @@ export class Trainer {
 
 	constructor(spec: TrainerSpec, config: ModelConfig, initial: NamedTensors) {
 		this.#spec = spec;
-		const isGiven = Object.keys(initial).length > 0;
-		this.#tensors = isGiven
-			? cloneAdapter(fromNamedTensors(initial))
-			: initAdapter(config, spec.lora, spec.part, spec.seed);
+		this.#tensors = firstAdapter(spec, config, initial);
 	}
 
 	get adapter(): Adapter {
@@ -86,12 +84,7 @@ export class Trainer {
 	}
 
 	#accumulate(gradients: AdapterTensors, weight: number): void {
-		this.#sum ??= Object.fromEntries(
-			Object.entries(gradients).map(([name, {shape, values}]) => [
-				name,
-				{shape, values: new Float32Array(values.length)},
-			]),
-		);
+		this.#sum ??= zerosLike(gradients);
 		for (const [name, {values}] of Object.entries(gradients)) {
 			const sum = this.#sum[name]!.values;
 			for (let i = 0; i < sum.length; i++) sum[i]! += weight * values[i]!;
@@ -125,10 +118,8 @@ export class Trainer {
 	restore({optimizerSteps, weight}: SavedTrainer, tensors: NamedTensors): void {
 		this.#tensors = cloneAdapter(fromNamedTensors(pick(tensors, 'adapter')));
 		this.#optimizer = {step: optimizerSteps, moments: cloneAdapter(fromNamedTensors(pick(tensors, 'optimizer')))};
-		const sum = pick(tensors, 'sum');
-		this.#sum = Object.keys(sum).length > 0 ? cloneAdapter(fromNamedTensors(sum)) : undefined;
-		const reference = pick(tensors, 'reference');
-		this.#reference = Object.keys(reference).length > 0 ? cloneAdapter(fromNamedTensors(reference)) : undefined;
+		this.#sum = keptAdapter(tensors, 'sum');
+		this.#reference = keptAdapter(tensors, 'reference');
 		this.#weight = weight;
 	}
 }

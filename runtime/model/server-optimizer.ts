@@ -2,18 +2,8 @@
 A server's optimizer over the mean change of its clients, `Delta = sum p_i (w_i - w)`: FedAvgM (Hsu et al., 2019), FedAdam and
 FedYogi (Reddi et al., ICLR 2021, algorithm 2: no bias correction, v starts at tau squared).
 */
+import type {ServerOptimizer} from '../../protocols/aggregation.ts';
 import {type AdapterTensors, cloneAdapter, zerosLike} from './lora.ts';
-
-export type ServerOptimizer =
-	| {readonly kind: 'fedavgm'; readonly learningRate: number; readonly momentum: number}
-	| {
-			readonly kind: 'fedadam' | 'fedyogi';
-			readonly learningRate: number;
-			readonly beta1: number;
-			readonly beta2: number;
-			/** Added to sqrt(v): how adaptive it is. */
-			readonly tau: number;
-	  };
 
 /** First moment, and for FedAdam and FedYogi the second. */
 export type ServerMoments = {readonly m: AdapterTensors; readonly v: AdapterTensors};

@@ -10,6 +10,7 @@ import {type Part, SplitModel} from '../../runtime/model/split.ts';
 import type {Backend, Kernels} from '../../runtime/tensor/backend.ts';
 import {openWeights} from '../../runtime/weights/load.ts';
 import {nativeBackend} from '../_helpers/backend.ts';
+import {gpt2Small} from '../_helpers/gpt2-small.ts';
 import {randomSource} from '../_helpers/random-model.ts';
 import {smollm2Path} from '../_helpers/shared.ts';
 import type {Row} from './rows.ts';
@@ -21,22 +22,6 @@ const rowsOfBatch = 8;
 const tokensOfRow = 64;
 const targetFraction = 0.4;
 const spec: LoraSpec = {rank: 4, alpha: 32, targets: ['q', 'v'], dropout: 0, isRankStabilised: false};
-
-const gpt2Small: ModelConfig = {
-	family: 'gpt2',
-	blocks: 12,
-	hidden: 768,
-	heads: 12,
-	kvHeads: 12,
-	headDim: 64,
-	ffn: 3072,
-	vocabulary: 50257,
-	context: 1024,
-	normEps: 1e-5,
-	ropeTheta: 0,
-	isHeadTied: true,
-	hasQkvBias: true,
-};
 
 /** The rows of GPT-2 small (random weights, cut 3) and, where it is on this machine, of SmolLM2-135M (cut 10). */
 export async function run(): Promise<Row[]> {

@@ -3,7 +3,7 @@
 */
 import {readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
-import test from 'ava';
+import test, {type ExecutionContext} from 'ava';
 import type {ScenarioFile} from '../../protocols/scenario.ts';
 import {actorsOf, isRunning, processesWith, runCutlayer, startCutlayer} from '../_helpers/cutlayer.ts';
 import {inFolder, makeTinyModel, tinyScenario} from '../_helpers/tiny-model.ts';
@@ -40,6 +40,16 @@ const slowMs = 600_000;
 const wasm = ['--backend', 'wasm'];
 const summaryOf = (run: string) => JSON.parse(readFileSync(path.join(run, 'summary.json'), 'utf8')) as {reason: string};
 
+/** A run that got Ctrl-C after its first round and left a checkpoint. */
+async function interruptedRun(t: ExecutionContext, args: readonly string[]) {
+	const started = startCutlayer(['run', ...args, ...wasm]);
+	await started.said(/round \d/);
+	started.child.kill('SIGINT');
+	const interrupted = await started.ended;
+	t.is(interrupted.code, 130, interrupted.stderr);
+	return interrupted;
+}
+
 test.serial(
 	'a run in processes, interrupted and resumed in either mode, gives the losses of one in a single process',
 	async t => {
@@ -53,11 +63,7 @@ test.serial(
 				t.is(one.stderr, '');
 				t.is((JSON.parse(one.stdout) as {status: string}).status, 'done');
 
-				const started = startCutlayer(['run', scenario, ...wasm, '--out', parts, '--processes']);
-				await started.said(/round \d/);
-				started.child.kill('SIGINT');
-				const interrupted = await started.ended;
-				t.is(interrupted.code, 130, interrupted.stderr);
+				const interrupted = await interruptedRun(t, [scenario, '--out', parts, '--processes']);
 				t.true(interrupted.stderr.includes(`cutlayer run --resume ${parts}`));
 				t.is(readdirSync(path.join(parts, 'checkpoints')).length, 1);
 				t.true(rowsOf(parts).length < rowsOf(whole).length);
@@ -81,11 +87,7 @@ test.serial(
 				const parts = path.join(folder, 'parts');
 				const uninterrupted = await runCutlayer(['run', scenario, ...wasm, '--out', whole]);
 				t.is(uninterrupted.code, 0, uninterrupted.stderr);
-				const started = startCutlayer(['run', scenario, ...wasm, '--out', parts]);
-				await started.said(/round \d/);
-				started.child.kill('SIGINT');
-				const interrupted = await started.ended;
-				t.is(interrupted.code, 130, interrupted.stderr);
+				await interruptedRun(t, [scenario, '--out', parts]);
 				const resumed = await runCutlayer(['run', '--resume', parts, ...wasm, '--processes']);
 				t.is(resumed.code, 0, resumed.stderr);
 				t.deepEqual(lossesOf(parts), lossesOf(whole));

@@ -1,10 +1,11 @@
 import test from 'ava';
 import fc from 'fast-check';
 import {planAggregation} from '../../actors/policies/aggregation.ts';
+import type {ServerOptimizer} from '../../protocols/aggregation.ts';
 import {weightedMean} from '../../runtime/model/combine.ts';
 import {clipDelta, coordinateMedian, krumScores, multiKrum, trimmedMean} from '../../runtime/model/combine-robust.ts';
 import type {AdapterTensors} from '../../runtime/model/lora.ts';
-import {initialMoments, type ServerOptimizer, serverStep} from '../../runtime/model/server-optimizer.ts';
+import {initialMoments, serverStep} from '../../runtime/model/server-optimizer.ts';
 import {goldenJson, goldenTensors} from '../_helpers/golden.ts';
 
 const golden = await goldenTensors('aggregation/aggregation.f32.safetensors');

@@ -3,25 +3,14 @@ import type {ModelConfig} from '../../runtime/model/config.ts';
 import {passFlops, totalOf} from '../../runtime/model/flops.ts';
 import type {Projection} from '../../runtime/model/lora.ts';
 import {goldenJson} from '../_helpers/golden.ts';
+import {gpt2Small} from '../_helpers/gpt2-small.ts';
 
 type Row = {cut: number; client_fwd: number; server_fwd: number; client_fwd_bwd?: number; server_fwd_bwd?: number};
 const golden = goldenJson<{T: number; models: Record<string, Record<string, Row[]>>}>('flops/flops.json');
 
 const shared = {context: 1024, normEps: 1e-5, isHeadTied: true};
 const configs: Record<string, ModelConfig> = {
-	'gpt2-small': {
-		...shared,
-		family: 'gpt2',
-		blocks: 12,
-		hidden: 768,
-		heads: 12,
-		kvHeads: 12,
-		headDim: 64,
-		ffn: 3072,
-		vocabulary: 50257,
-		ropeTheta: 0,
-		hasQkvBias: true,
-	},
+	'gpt2-small': gpt2Small,
 	'smollm2-135m': {
 		...shared,
 		family: 'llama',

@@ -1,6 +1,5 @@
 import test from 'ava';
 import fc from 'fast-check';
-import type {ModelConfig} from '../../runtime/model/config.ts';
 import {dropoutMask} from '../../runtime/model/dropout.ts';
 import {
 	blocksOf,
@@ -13,25 +12,10 @@ import {
 	toNamedTensors,
 } from '../../runtime/model/lora.ts';
 import {keyWords} from '../../runtime/random.ts';
-
-const gpt2: ModelConfig = {
-	family: 'gpt2',
-	blocks: 12,
-	hidden: 768,
-	heads: 12,
-	kvHeads: 12,
-	headDim: 64,
-	ffn: 3072,
-	vocabulary: 50257,
-	context: 1024,
-	normEps: 1e-5,
-	ropeTheta: 0,
-	isHeadTied: true,
-	hasQkvBias: true,
-};
+import {gpt2Small} from '../_helpers/gpt2-small.ts';
 
 test('A starts uniform within 1/sqrt(in), B at exactly zero', t => {
-	const adapter = initAdapter(gpt2, {rank: 4, targets: ['q', 'down']}, {from: 0, to: 2}, 7);
+	const adapter = initAdapter(gpt2Small, {rank: 4, targets: ['q', 'down']}, {from: 0, to: 2}, 7);
 	const a = adapter['block.1.down.A']!;
 	t.deepEqual(a.shape, [4, 3072]);
 	const bound = 1 / Math.sqrt(3072);
@@ -43,19 +27,19 @@ test('A starts uniform within 1/sqrt(in), B at exactly zero', t => {
 });
 
 test('A depends on seed, block and projection and on nothing else', t => {
-	const whole = initAdapter(gpt2, {rank: 2, targets: ['q', 'v']}, {from: 0, to: 4}, 's');
-	const part = initAdapter(gpt2, {rank: 2, targets: ['v']}, {from: 2, to: 3}, 's');
+	const whole = initAdapter(gpt2Small, {rank: 2, targets: ['q', 'v']}, {from: 0, to: 4}, 's');
+	const part = initAdapter(gpt2Small, {rank: 2, targets: ['v']}, {from: 2, to: 3}, 's');
 	t.deepEqual(part['block.2.v.A'], whole['block.2.v.A']);
 	t.notDeepEqual(whole['block.2.q.A'], whole['block.2.v.A']);
 	t.notDeepEqual(whole['block.1.v.A'], whole['block.2.v.A']);
 	t.notDeepEqual(
-		initAdapter(gpt2, {rank: 2, targets: ['v']}, {from: 2, to: 3}, 'other')['block.2.v.A'],
+		initAdapter(gpt2Small, {rank: 2, targets: ['v']}, {from: 2, to: 3}, 'other')['block.2.v.A'],
 		part['block.2.v.A'],
 	);
 });
 
 test('q and v of GPT-2 small at rank 4 have 2r(H + H) values a block', t => {
-	const adapter = initAdapter(gpt2, {rank: 4, targets: ['q', 'v']}, {from: 0, to: 12}, 1);
+	const adapter = initAdapter(gpt2Small, {rank: 4, targets: ['q', 'v']}, {from: 0, to: 12}, 1);
 	t.is(sizeOfAdapter(adapter), 147_456);
 	t.is(sizeOfAdapter(blocksOf(adapter, {from: 0, to: 3})), 36_864);
 	t.deepEqual(Object.keys(blocksOf(adapter, {from: 3, to: 3})), []);
@@ -67,13 +51,13 @@ test('scaling is alpha over r, or over its root when rank-stabilised', t => {
 });
 
 test('a projection the model has not is refused with the ones it has', t => {
-	const error = t.throws(() => placeOf(gpt2, 'gate'), {code: 'scenario-invalid'});
+	const error = t.throws(() => placeOf(gpt2Small, 'gate'), {code: 'scenario-invalid'});
 	t.regex(error.message, /`gate`.*q, k, v, qkv, o, up, down/s);
-	t.throws(() => placeOf({...gpt2, family: 'llama'}, 'qkv'), {code: 'scenario-invalid'});
+	t.throws(() => placeOf({...gpt2Small, family: 'llama'}, 'qkv'), {code: 'scenario-invalid'});
 });
 
 test('an adapter crosses a boundary without a copy, and a clone shares nothing', t => {
-	const adapter = initAdapter(gpt2, {rank: 2, targets: ['q']}, {from: 0, to: 1}, 1);
+	const adapter = initAdapter(gpt2Small, {rank: 2, targets: ['q']}, {from: 0, to: 1}, 1);
 	const back = fromNamedTensors(toNamedTensors(adapter));
 	t.deepEqual(back, adapter);
 	t.is(back['block.0.q.A']!.values.buffer, adapter['block.0.q.A']!.values.buffer);

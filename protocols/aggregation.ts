@@ -1,0 +1,28 @@
+/**
+What the fed server asks its arithmetic to do with the uploads of a round: the word that passes from the policy to the kernels.
+*/
+import type {CohortMember} from './messages.ts';
+
+/** Server optimizers over the clients' mean change. */
+export type ServerOptimizer =
+	| {readonly kind: 'fedavgm'; readonly learningRate: number; readonly momentum: number}
+	| {
+			readonly kind: 'fedadam' | 'fedyogi';
+			readonly learningRate: number;
+			readonly beta1: number;
+			readonly beta2: number;
+			/** Added to sqrt(v): how adaptive it is. */
+			readonly tau: number;
+	  };
+
+/** What combines the uploads, with its settings. */
+export type AggregationKernel =
+	| {readonly kind: 'mean'}
+	| ServerOptimizer
+	| {readonly kind: 'median'}
+	| {readonly kind: 'trimmed-mean'; readonly trim: number}
+	| {readonly kind: 'multi-krum'; readonly byzantine: number; readonly count: number}
+	| {readonly kind: 'clipped'; readonly normMax: number};
+
+/** Which kernel combines which uploads, in this order; weights sum to 1. Without members the global adapter stays as it is. */
+export type AggregationPlan = {readonly kernel: AggregationKernel; readonly members: readonly CohortMember[]};
