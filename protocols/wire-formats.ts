@@ -10,7 +10,8 @@ export type WireFormat = Exclude<Dtype, 'i32'>;
 
 /**
 An f32 tensor in a wire format. Relative error: bf16 at most 2^-8, f16 at most 2^-11 (absolute 2^-25 below 2^-14; beyond
-65,504 it becomes infinite, which a receiver refuses). i8: absolute error at most half of (largest magnitude of the row / 127).
+65,504 it becomes infinite, which a receiver refuses). i8: absolute error at most half of (largest magnitude of the row / 127), or of
+2^-149, the least f32, where that is more.
 */
 export function toWireFormat(tensor: Tensor, format: WireFormat): Tensor {
 	const values = f32View(tensor);
@@ -103,7 +104,7 @@ function quantiseRows(values: Float32Array, shape: readonly number[]): Uint8Arra
 	const quantised = new Int8Array(bytes.buffer, 4 * rows);
 	for (let row = 0; row < rows; row++) {
 		const from = row * columns;
-		scales[row] = largestMagnitude(values, from, from + columns) / 127;
+		scales[row] = scaleOf(largestMagnitude(values, from, from + columns));
 		const scale = scales[row]!;
 		if (scale === 0 || !Number.isFinite(scale)) continue; // a scale that is not finite carries the fault to the receiver
 		for (let at = from; at < from + columns; at++) quantised[at] = clampByte(roundHalfEven(values[at]! / scale));
@@ -121,6 +122,12 @@ function dequantiseRows({bytes, shape}: Tensor, values: Float32Array): void {
 		const scale = scales[row]!;
 		for (let at = row * columns; at < (row + 1) * columns; at++) values[at] = quantised[at]! * scale;
 	}
+}
+
+/** A step that 127 of reach `largest`: among the least numbers, where f32 has no fraction to round to, it is rounded up. */
+function scaleOf(largest: number): number {
+	const scale = largest / 127;
+	return scale < 2 ** -126 ? Math.ceil(scale / 2 ** -149) * 2 ** -149 : scale;
 }
 
 function rowsOf(shape: readonly number[]): number {

@@ -100,12 +100,20 @@ test('i8 errs by half a step of its row at most, and the largest magnitude is ke
 				const step = Math.max(...values.map(Math.abs)) / 127;
 				for (const [column, value] of values.entries()) {
 					const error = Math.abs(got[5 * index + column]! - value);
-					t.true(error <= step / 2 + step * 1e-4 + 1e-44, `${value} became ${got[5 * index + column]}`);
+					t.true(error <= step / 2 + step * 1e-4 + 2 ** -150, `${value} became ${got[5 * index + column]}`);
 				}
 			}
 		}),
 		{numRuns: 2000},
 	);
+});
+
+test('i8 keeps the largest magnitude of a row among the least numbers of f32', t => {
+	for (const units of [1, 24, 126, 127, 128, 190, 12_701, 2 ** 20 + 1]) {
+		const value = units * 2 ** -149;
+		const [got] = through([value, -value, 0, 0], 'i8', [1, 4]);
+		t.true(Math.abs(got! - value) <= 2 ** -150 * Math.ceil(units / 127), `${units} units became ${got! / 2 ** -149}`);
+	}
 });
 
 test('i8 of whole numbers up to 127 is exact, and a row of zeros stays zero', t => {
