@@ -115,6 +115,7 @@ export const clientMachine = machineSetup.createMachine({
 					on: {
 						'round-opened': {guard: 'isMember', target: '.stepping', actions: takeRound},
 						'run-finished': '#client.finished',
+						'host.changed': {actions: assign(({event}) => event.input)},
 						'host.pause': {actions: assign({isPauseAsked: true})},
 						'host.resume': {actions: unpause},
 						// States that do more when they are restored do this too.

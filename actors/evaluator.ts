@@ -137,6 +137,7 @@ export const evaluatorMachine = machineSetup.createMachine({
 	}),
 	initial: 'watching',
 	on: {
+		'host.changed': {actions: assign(({event}) => event.input)},
 		'round-opened': {actions: assign(takeAdapter)},
 		'run-finished': {actions: assign(takeAdapter)},
 		'server-adapter': {actions: assign(takeServerAdapter)},

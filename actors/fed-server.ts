@@ -166,6 +166,7 @@ export const fedServerMachine = machineSetup.createMachine({
 	}),
 	initial: 'active',
 	on: {
+		'host.changed': {actions: assign(({event}) => event.input)},
 		hello: {actions: greet},
 		upload: {actions: takeUpload},
 		heartbeat: {actions: takeHeartbeat},

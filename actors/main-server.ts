@@ -165,6 +165,7 @@ export const mainServerMachine = machineSetup.createMachine({
 	}),
 	initial: 'joining',
 	on: {
+		'host.changed': {actions: assign(({event}) => event.input)},
 		hello: {actions: greet},
 		activations: {actions: takeActivations},
 		'round-opened': [

@@ -35,6 +35,19 @@ export function checkScenario(file: unknown, source = 'the scenario'): Scenario 
 	return filled as Scenario;
 }
 
+/**
+A value that a schema checks, with its defaults filled in; `what` says what was expected in place of no object.
+@throws CutlayerError `scenario-invalid`, as `checkScenario` does.
+*/
+export function checkShape<T>(schema: TSchema, value: unknown, source: string, what: string): T {
+	if (typeof value !== 'object' || value === null || Array.isArray(value))
+		throw invalid(source, '', `expected ${what}, got ${show(value)}`);
+	checkKeys(schema, value as Json, '', source);
+	const filled = Value.Default(schema, structuredClone(value));
+	if (!Value.Check(schema, filled)) throw firstProblem(filled, source, schema);
+	return filled as T;
+}
+
 /** Sets `path` (`training.steps`) of a scenario file to a value given as text; JSON where it parses, else the text itself. */
 export function setPath(file: ScenarioFile, assignment: string): void {
 	const equals = assignment.indexOf('=');
@@ -104,13 +117,13 @@ function branchOf(schema: Schema, value: unknown): Schema | undefined {
 	return schema.anyOf.find(branch => branch.properties?.kind?.const === kind);
 }
 
-function firstProblem(filled: unknown, source: string): CutlayerError {
-	const inner = innermost(scenarioSchema as Schema, filled, []);
+function firstProblem(filled: unknown, source: string, root: Schema = scenarioSchema): CutlayerError {
+	const inner = innermost(root, filled, []);
 	const errors = Value.Errors(inner.schema, Value.Default(inner.schema, inner.value));
 	const problem =
 		errors.find(error => error.keyword !== 'additionalProperties' && error.keyword !== 'anyOf') ?? errors[0]!;
 	const keys = [...inner.keys, ...problem.instancePath.split('/').slice(1)];
-	const {schema, value, depth} = descend(scenarioSchema as Schema, filled, keys);
+	const {schema, value, depth} = descend(root, filled, keys);
 	const path = keys.slice(0, depth).join('.');
 	return invalid(source, path, `expected ${allowed(branchOf(schema, value) ?? schema, problem)}, got ${show(value)}`);
 }

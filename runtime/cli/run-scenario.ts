@@ -10,6 +10,7 @@ import {checkHasCheckpoint} from '../run/checkpoint.ts';
 import {checkRunFolder, createRunFolder, readJson, replaceJson, runFiles} from '../run/folder.ts';
 import {LiveRun, type LiveRunOptions, type RunResult} from '../run/live-run.ts';
 import {saveAdapters} from '../run/save-adapters.ts';
+import type {SimulatedChange} from '../run/simulated.ts';
 import {type OpenWorld, openWorld} from '../run/world.ts';
 import {openProgress} from '../setup/progress.ts';
 import {machineFacts} from './machine.ts';
@@ -20,7 +21,12 @@ import {version} from './version.ts';
 
 /** Runs and reports; sets the exit code to 0 done, 1 failed, 130 interrupted. Throws what cannot start. */
 export async function runScenario(name: string | undefined, flags: RunFlags): Promise<void> {
-	const {scenario, folder, run} = flags.resume ? await resumed(flags.resume, name) : await fresh(name, flags);
+	await execute(flags.resume ? await resumed(flags.resume, name) : await fresh(name, flags), flags);
+}
+
+/** Runs what is described; throws what cannot start. */
+export async function execute(described: Described, flags: RunFlags): Promise<void> {
+	const {scenario, folder, run, whatIf, scenarioHash, config} = described;
 	const {clock = 'wall'} = flags;
 	checkClock(scenario, flags);
 	checkBus(flags);
@@ -35,6 +41,7 @@ export async function runScenario(name: string | undefined, flags: RunFlags): Pr
 		natsUrl: flags.nats,
 		backend: flags.backend,
 		processes: flags.processes,
+		whatIf,
 		onNotice: text => view.notice(text),
 		onProgress: progress.onProgress,
 	}).finally(progress.close);
@@ -48,9 +55,11 @@ export async function runScenario(name: string | undefined, flags: RunFlags): Pr
 			...machineFacts(),
 			bus: flags.bus,
 			clock,
+			...config,
 		});
 		view.begin(open.facts, folder);
-		const trace = {level: flags.trace, code: version, backend: open.facts.backend};
+		const level = flags.trace;
+		const trace = {level, code: version, backend: open.facts.backend, ...(scenarioHash && {scenarioHash})};
 		const result = await interruptible(
 			{scenario, run, folder, isResumed: flags.resume !== undefined, trace},
 			open,
@@ -91,7 +100,15 @@ function checkClock({faults, name}: Scenario, {clock = 'wall', resume}: RunFlags
 /** What a resumed run reads of its `config.json`. */
 type RunConfig = {readonly scenario?: unknown; readonly run?: unknown; readonly clock?: 'wall' | 'virtual'};
 
-type Described = {readonly scenario: Scenario; readonly folder: string; readonly run: string};
+/** A run to be: `config` is what its `config.json` says besides. */
+export type Described = {
+	readonly scenario: Scenario;
+	readonly folder: string;
+	readonly run: string;
+	readonly whatIf?: SimulatedChange;
+	readonly scenarioHash?: string;
+	readonly config?: Readonly<Record<string, unknown>>;
+};
 
 async function fresh(name: string | undefined, {set, seed, steps, out}: RunFlags): Promise<Described> {
 	if (!name) {

@@ -42,6 +42,8 @@ export type RunTime = {
 	/** Lets time pass until `stop`; resolves earlier with the reason when nothing more can happen. */
 	run(): Promise<string | undefined>;
 	stop(): void;
+	/** Told of the number of each record of the trace. */
+	readonly recorded?: (n: number) => void;
 };
 
 export type LiveRunOptions = {
@@ -187,6 +189,7 @@ export class LiveRun {
 				folder,
 				clock: this.#clock,
 				clockKind: this.#world.time?.kind ?? 'wall',
+				onRecord: this.#world.time?.recorded,
 				onNotice,
 			})
 		);

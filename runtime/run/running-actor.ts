@@ -52,6 +52,8 @@ export interface RunningActor extends ActorRole, ActorStatus {
 	/** Stops at the next step boundary. */
 	pause(): void;
 	resume(): void;
+	/** Values of its machine's input that are others from now on; absent where that is not possible. */
+	change?(input: Readonly<Record<string, unknown>>): void;
 	/**
 	A snapshot with its arithmetic, once everything it published before has reached the broker.
 	A client or main server comes to rest first; with `isLast` all do, and leave the bus with the snapshot.

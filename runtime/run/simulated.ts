@@ -8,12 +8,16 @@ import type {Fault} from '../../protocols/faults.ts';
 import type {Bus} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {subjectOf} from '../../protocols/subjects.ts';
+import type {Change, WhatIf} from '../../protocols/what-if.ts';
 import {settled} from '../live/settled.ts';
+import {ChangePoint, changedBus} from '../sim/change-point.ts';
 import {VirtualTime} from '../sim/clock.ts';
 import {SimCompute} from '../sim/compute.ts';
 import {clientDevice, type Device, idealDevice, serverDevice} from '../sim/devices.ts';
 import {FrameFate} from '../sim/faults.ts';
 import {SimNetwork} from '../sim/network.ts';
+import {RespecCompute} from '../sim/respec-compute.ts';
+import {inputChanges, specOf} from './change.ts';
 import type {World} from './live-run.ts';
 import {type LocalParts, localActors} from './local-actor.ts';
 import {evaluatorId, fedServerId, mainServerId, rolesOf} from './plan.ts';
@@ -23,7 +27,12 @@ import type {ActorRequest, OpenActor, RunningActor} from './running-actor.ts';
 export type SimulationParts = Omit<LocalParts, 'connect'> & {
 	readonly scenario: Scenario;
 	readonly rowsCut: () => number;
+	/** From a record on the run goes otherwise. */
+	readonly whatIf?: SimulatedChange | undefined;
 };
+
+/** What changes, and the scenario that holds from then on. */
+export type SimulatedChange = {readonly whatIf: WhatIf; readonly scenario: Scenario};
 
 /** What a simulated run came to beside its rows. */
 export type SimulationFigures = {
@@ -34,29 +43,54 @@ export type SimulationFigures = {
 	readonly busyMs: Readonly<Record<string, number>>;
 };
 
-export type SimulatedWorld = World & {readonly figures: () => SimulationFigures};
+export type SimulatedWorld = World & {
+	readonly figures: () => SimulationFigures;
+	/** Changes of messages that no message met. */
+	readonly unmet: () => readonly Change[];
+};
 
 type Sim = {
-	readonly scenario: Scenario;
+	/** As it is now. */
+	readonly scenario: () => Scenario;
+	readonly point: ChangePoint | undefined;
 	readonly time: VirtualTime;
 	readonly network: SimNetwork;
 	readonly compute: SimCompute;
 	readonly openInner: OpenActor;
 };
 
-export function simulatedWorld({scenario, rowsCut, ...parts}: SimulationParts): SimulatedWorld {
+export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: SimulationParts): SimulatedWorld {
 	const time = new VirtualTime(settled);
-	const {seed, faults} = scenario;
-	const deviceOf = devicesOf(scenario);
+	const point = whatIf && new ChangePoint(whatIf.whatIf);
+	let scenario = first;
+	let devices = devicesOf(scenario);
+	const faults = [...scenario.faults];
+	const deviceOf = (actor: string) => devices.get(actor);
+	const {seed} = scenario;
 	const network = new SimNetwork({time, deviceOf, fate: new FrameFate(faults, seed)});
-	const {config} = parts.model;
-	const compute = new SimCompute({time, inner: parts.compute, config, seed, faults, deviceOf});
+	const {model} = parts;
+	const inner = new RespecCompute(parts.compute);
+	const compute = new SimCompute({time, inner, config: model.config, seed, faults, deviceOf});
 	const connect = (name: string): Promise<Bus> => Promise.resolve(network.connect(name));
-	const openInner = localActors({...parts, connect, compute});
-	const sim: Sim = {scenario, time, network, compute, openInner};
+	const connectActor = async (name: string) => {
+		const bus = await connect(name);
+		return point ? changedBus(bus, name, point, time) : bus;
+	};
+	const openInner = localActors({...parts, connect: connectActor, compute});
+	const sim: Sim = {scenario: () => scenario, point, time, network, compute, openInner};
+	point?.onReached(() => {
+		const [before, after] = [scenario, whatIf!.scenario];
+		scenario = after;
+		devices = devicesOf(after);
+		faults.splice(0, faults.length, ...after.faults);
+		for (const role of rolesOf(before)) {
+			const spec = specOf(role, after, model.config);
+			if (!isSame(spec, specOf(role, before, model.config))) inner.respec(role.id, spec);
+		}
+	});
 	return {
 		roles: rolesOf(scenario),
-		openActor: request => SimulatedActor.open(sim, request),
+		openActor: request => SimulatedActor.open(sim, request, before => inputChanges(request, before, scenario, model)),
 		connect,
 		rowsCut,
 		time: {
@@ -64,6 +98,7 @@ export function simulatedWorld({scenario, rowsCut, ...parts}: SimulationParts): 
 			clock: time.clockOf(''),
 			run: () => time.run(stallCheck(sim)),
 			stop: () => time.stop(),
+			...(point && {recorded: (n: number) => point.recorded(n)}),
 		},
 		idleShare: () => idleShareOf(sim),
 		figures: () => ({
@@ -72,11 +107,15 @@ export function simulatedWorld({scenario, rowsCut, ...parts}: SimulationParts): 
 			messagesLost: network.lost,
 			busyMs: compute.busyMs(),
 		}),
+		unmet: () => point?.unmet ?? [],
 	};
 }
 
+const isSame = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+
 /** The mean over the actors of a role. */
-function idleShareOf({compute, time, scenario}: Sim): Record<string, number> {
+function idleShareOf({compute, time, scenario: now}: Sim): Record<string, number> {
+	const scenario = now();
 	const busy = compute.busyMs();
 	const meanIdle = (kind: string) => {
 		const own = rolesOf(scenario).filter(role => role.kind === kind);
@@ -87,7 +126,7 @@ function idleShareOf({compute, time, scenario}: Sim): Record<string, number> {
 }
 
 /** The machine of each actor, drawn once. */
-function devicesOf({fleet, clients, seed}: Scenario): (actor: string) => Device | undefined {
+function devicesOf({fleet, clients, seed}: Scenario): ReadonlyMap<string, Device> {
 	const devices = new Map<string, Device>([
 		[fedServerId, {...serverDevice(fleet.profile), ...fleet.servers}],
 		[mainServerId, {...serverDevice(fleet.profile), ...fleet.servers}],
@@ -97,7 +136,7 @@ function devicesOf({fleet, clients, seed}: Scenario): (actor: string) => Device 
 		const id = `c${index}`;
 		devices.set(id, {...clientDevice(fleet.profile, seed, index), ...fleet.clients[id]});
 	}
-	return actor => devices.get(actor);
+	return devices;
 }
 
 /**
@@ -105,12 +144,12 @@ A run makes no progress when nothing was computed for longer than any wait of th
 its time-outs) and no fault is still to come: it ends then, not at somebody's time-out.
 */
 function stallCheck({scenario, compute, network, time}: Sim): (nextMs: number) => string | undefined {
-	const {timing, closing, faults} = scenario;
-	const deadlineMs = 'deadlineMs' in closing ? closing.deadlineMs : 0;
-	const patienceMs = 3 * (timing.answerTimeoutMs + timing.leaseMs + timing.heartbeatMs + deadlineMs);
-	const lastFaultMs = Math.max(0, ...faults.flatMap(timesOf).filter(Number.isFinite));
 	let [passes, sinceMs] = [-1, 0];
 	return nextMs => {
+		const {timing, closing, faults} = scenario();
+		const deadlineMs = 'deadlineMs' in closing ? closing.deadlineMs : 0;
+		const patienceMs = 3 * (timing.answerTimeoutMs + timing.leaseMs + timing.heartbeatMs + deadlineMs);
+		const lastFaultMs = Math.max(0, ...faults.flatMap(timesOf).filter(Number.isFinite));
 		if (compute.passes !== passes) [passes, sinceMs] = [compute.passes, time.nowMs];
 		const busyMs = Math.max(sinceMs, lastFaultMs, compute.busyUntilMs);
 		if (nextMs <= busyMs + patienceMs + 3 * network.longestMs) return undefined;
@@ -121,13 +160,19 @@ function stallCheck({scenario, compute, network, time}: Sim): (nextMs: number) =
 const timesOf = (fault: Fault): number[] =>
 	Object.entries(fault).flatMap(([key, value]) => (key.endsWith('Ms') && typeof value === 'number' ? [value] : []));
 
+/** What is other in an actor's input than under a scenario before. */
+type Changes = (before: Scenario) => Readonly<Record<string, unknown>>;
+
 /** An actor that may join late, drop out, crash and come back, as the scenario's faults say. */
 class SimulatedActor implements RunningActor {
 	readonly id: string;
 	readonly kind: RunningActor['kind'];
 	readonly #sim: Sim;
-	readonly #request: ActorRequest;
+	#request: ActorRequest;
 	#inner: RunningActor | undefined;
+	#isBegun = false;
+	/** Of its machine's input, before it was told. */
+	#changes: Readonly<Record<string, unknown>> = {};
 	/** Set while it is away for good. */
 	#failure: string | undefined;
 
@@ -139,12 +184,14 @@ class SimulatedActor implements RunningActor {
 		this.#inner = inner;
 	}
 
-	static async open(sim: Sim, given: ActorRequest): Promise<SimulatedActor> {
+	static async open(sim: Sim, given: ActorRequest, changes: Changes): Promise<SimulatedActor> {
 		const {changed, done, dropped} = given.events;
 		// Virtual runs are not checkpointed between rounds: the same seed gives the same run again.
 		const events = {changed, done, dropped, checkpoint: () => Promise.resolve()};
 		const request = {...given, events, clock: sim.time.clockOf(given.id)};
-		return new SimulatedActor(sim, request, await sim.openInner(request));
+		const actor = new SimulatedActor(sim, request, await sim.openInner(request));
+		sim.point?.onReached(() => actor.#change(changes));
+		return actor;
 	}
 
 	get isQuiet(): boolean {
@@ -160,17 +207,57 @@ class SimulatedActor implements RunningActor {
 	}
 
 	async start(): Promise<void> {
-		const own = this.#sim.scenario.faults.filter(fault => 'client' in fault && fault.client === this.id);
 		const {time} = this.#sim;
+		const own = this.#ownFaults(this.#sim.scenario());
 		const late = own.find(fault => fault.kind === 'late-join');
-		for (const fault of own) {
-			if (fault.kind === 'dropout') time.at(fault.atMs, this.id, () => this.#dropOut(fault.isAnnounced));
-			if (fault.kind !== 'crash') continue;
-			time.at(fault.atMs, this.id, () => this.#crash());
-			time.at(fault.returnMs, this.id, () => this.#comeBack());
+		for (const fault of own) this.#await(fault);
+		if (late?.kind === 'late-join') time.at(late.atMs, this.id, () => this.#begin());
+		else await this.#begin();
+	}
+
+	async #begin(): Promise<void> {
+		await this.#inner?.start();
+		this.#isBegun = true;
+		this.#tellChanges();
+	}
+
+	#tellChanges(): void {
+		if (!this.#isBegun || Object.keys(this.#changes).length === 0) return;
+		this.#inner?.change?.(this.#changes);
+		this.#changes = {};
+	}
+
+	#ownFaults({faults}: Scenario): Fault[] {
+		return faults.filter(fault => 'client' in fault && fault.client === this.id);
+	}
+
+	/** What a changed scenario no longer has does not happen. */
+	#await(fault: Fault): void {
+		const {time} = this.#sim;
+		const at = (ms: number, happen: () => Promise<void>) =>
+			time.at(ms, this.id, () =>
+				this.#ownFaults(this.#sim.scenario()).some(one => isSame(one, fault)) ? happen() : undefined,
+			);
+		if (fault.kind === 'dropout') at(fault.atMs, () => this.#dropOut(fault.isAnnounced, 'as the scenario says'));
+		if (fault.kind !== 'crash') return;
+		at(fault.atMs, () => this.#crash());
+		at(fault.returnMs, () => this.#comeBack());
+	}
+
+	/** In the middle of an event: what happens now is asked for as the next one. */
+	#change(changes: Changes): void {
+		const {time, scenario, point} = this.#sim;
+		const before = this.#request.scenario;
+		this.#request = {...this.#request, scenario: scenario()};
+		const known = this.#ownFaults(before);
+		for (const fault of this.#ownFaults(scenario())) {
+			const isNew = !known.some(one => isSame(one, fault));
+			if (isNew && timesOf(fault).every(ms => ms >= time.nowMs)) this.#await(fault);
 		}
-		if (late?.kind === 'late-join') time.at(late.atMs, this.id, () => this.#inner?.start());
-		else await this.#inner!.start();
+		this.#changes = changes(before);
+		time.at(time.nowMs, this.id, () => this.#tellChanges());
+		const isOut = point!.changes.some(change => change.kind === 'without' && change.client === this.id);
+		if (isOut) time.at(time.nowMs, this.id, () => this.#dropOut(true, 'as the what-if says'));
 	}
 
 	pause(): void {
@@ -193,12 +280,12 @@ class SimulatedActor implements RunningActor {
 		await this.#inner?.stop();
 	}
 
-	async #dropOut(isAnnounced: boolean): Promise<void> {
+	async #dropOut(isAnnounced: boolean, why: string): Promise<void> {
 		if (this.isDone) return;
 		const at = `${Math.round(this.#sim.time.nowMs)} ms`;
 		if (isAnnounced) this.#sayLeave(`it dropped out at ${at}`);
 		await this.#crash();
-		this.#failure = `dropped out at ${at}, ${isAnnounced ? 'announced' : 'in silence'}, as the scenario says`;
+		this.#failure = `dropped out at ${at}, ${isAnnounced ? 'announced' : 'in silence'}, ${why}`;
 		this.#request.events.changed();
 	}
 

@@ -17,6 +17,8 @@ export type TraceOptions = {
 	readonly code: string;
 	/** Backend and its version. */
 	readonly backend: string;
+	/** Stands for what is run; default the hash of the scenario. */
+	readonly scenarioHash?: string;
 };
 
 export type TracingOptions = TraceOptions & {
@@ -27,6 +29,8 @@ export type TracingOptions = TraceOptions & {
 	readonly clockKind: TraceHeader['clock'];
 	/** Names this process among those that record into the folder; default `run`. */
 	readonly process?: string;
+	/** Told of the number of each record. */
+	readonly onRecord?: ((n: number) => void) | undefined;
 	readonly onNotice: (text: string) => void;
 };
 
@@ -38,15 +42,17 @@ export type Tracing = {
 
 /** Begins the stream; nothing for level `off`. A resumed run begins a new one beside the old. Throws `disk`. */
 export async function openTracing(options: TracingOptions): Promise<Tracing | undefined> {
-	const {level, scenario, code, backend, clock, clockKind, process: name = 'run', onNotice} = options;
+	const {level, scenario, code, backend, clock, clockKind, process: name = 'run', onNotice, onRecord} = options;
+	const scenarioHash = options.scenarioHash ?? hashOf(scenario);
 	if (level === 'off') return undefined;
 	const folder = join(options.folder, runFiles.trace);
 	return TraceRecorder.open({
 		folder,
 		stream: await freeStream(folder, name),
-		header: {code, scenarioHash: hashOf(scenario), seed: scenario.seed, backend, clock: clockKind, level},
+		header: {code, scenarioHash, seed: scenario.seed, backend, clock: clockKind, level},
 		now: () => clock.now(),
 		onNotice,
+		...(onRecord && {onRecord}),
 	});
 }
 

@@ -22,7 +22,7 @@ import type {World} from './live-run.ts';
 import {localActors} from './local-actor.ts';
 import {checkAgainstModel, type RunModel, rolesOf} from './plan.ts';
 import {openProcesses} from './processes.ts';
-import {simulatedWorld} from './simulated.ts';
+import {type SimulatedChange, simulatedWorld} from './simulated.ts';
 
 export type WorldOptions = {
 	readonly scenario: Scenario;
@@ -34,6 +34,8 @@ export type WorldOptions = {
 	readonly backend?: BackendKind | undefined;
 	/** A process for each actor; default all in this one. */
 	readonly processes?: boolean | undefined;
+	/** In virtual time: from a record on the run goes otherwise. */
+	readonly whatIf?: SimulatedChange | undefined;
 	readonly onNotice: (text: string) => void;
 	readonly onProgress: OnProgress;
 };
@@ -108,7 +110,7 @@ type Parts = {
 type Opening = {readonly world: World; readonly opened: Opened};
 
 async function openHere(
-	{scenario, clock}: WorldOptions,
+	{scenario, clock, whatIf}: WorldOptions,
 	{resolved, model, modelPath, broker, data, initial}: Parts & {data: RunData; initial: NamedTensors | undefined},
 	closers: Closer[],
 ): Promise<Opening> {
@@ -121,7 +123,7 @@ async function openHere(
 	const parts = {model, compute, connect, clients, validation, initial};
 	const world =
 		clock === 'virtual'
-			? simulatedWorld({...parts, scenario, rowsCut})
+			? simulatedWorld({...parts, scenario, rowsCut, whatIf})
 			: {roles: rolesOf(scenario), openActor: localActors(parts), connect, rowsCut};
 	return {world, opened};
 }

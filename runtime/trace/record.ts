@@ -20,6 +20,8 @@ export type RecorderOptions = {
 	/** Milliseconds of run time. */
 	readonly now: () => number;
 	readonly onNotice: (text: string) => void;
+	/** Told of the number of each record as it is queued. */
+	readonly onRecord?: (n: number) => void;
 	readonly queueBytesMax?: number;
 	readonly tensors?: Omit<TensorArchiveOptions, 'onNotice'>;
 	/** Opens the files; default on the disk. */
@@ -32,9 +34,11 @@ export class TraceRecorder {
 	readonly #writer: TraceWriter;
 	readonly #archive: TensorArchive | undefined;
 	readonly #stream: Stream;
+	readonly #onRecord: ((n: number) => void) | undefined;
 	#gaps = 0;
 
-	private constructor({now}: RecorderOptions, writer: TraceWriter, archive: TensorArchive | undefined) {
+	private constructor({now, onRecord}: RecorderOptions, writer: TraceWriter, archive: TensorArchive | undefined) {
+		this.#onRecord = onRecord;
 		this.#writer = writer;
 		this.#archive = archive;
 		this.#stream = {
@@ -89,6 +93,7 @@ export class TraceRecorder {
 	#append(record: Parameters<TraceWriter['append']>[0]): number | undefined {
 		const n = this.#writer.append(record);
 		if (n === undefined) this.#gaps++;
+		else this.#onRecord?.(n);
 		return n;
 	}
 }

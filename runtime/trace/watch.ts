@@ -60,6 +60,10 @@ export class Recent<K> {
 	get(key: K): number | undefined {
 		return this.#entries.get(key);
 	}
+
+	clear(): void {
+		this.#entries.clear();
+	}
 }
 
 const handlesMax = 256;
@@ -84,6 +88,10 @@ export class ActorWatch {
 
 	readonly starting = (host: RecordedHost, {sequence, tensors, ...start}: RecordedStart): void => {
 		this.#host = host;
+		// A new life of an actor numbers its handles and timers from the start.
+		this.#digests.clear();
+		this.#passes.clear();
+		this.#timers.clear();
 		const digests = Object.fromEntries(
 			tensors.map(([handle, named]) => [handle, this.#digestsOf(handle, () => named)]),
 		);

@@ -15,7 +15,7 @@ import {randomStream} from '../../runtime/random.ts';
 import {LiveRun, type RunResult} from '../../runtime/run/live-run.ts';
 import {clientIds} from '../../runtime/run/plan.ts';
 import type {MetricsRow} from '../../runtime/run/recorder.ts';
-import {type SimulationFigures, simulatedWorld} from '../../runtime/run/simulated.ts';
+import {type SimulatedChange, type SimulationFigures, simulatedWorld} from '../../runtime/run/simulated.ts';
 import type {TraceOptions} from '../../runtime/run/tracing.ts';
 import {openWeights} from '../../runtime/weights/load.ts';
 import {nativeBackend} from './backend.ts';
@@ -79,6 +79,7 @@ export type SimulateOptions = {
 	/** Stands before the arithmetic. */
 	readonly wrap?: (compute: Compute) => Compute;
 	readonly trace?: TraceOptions;
+	readonly whatIf?: SimulatedChange;
 	/** Told of every row as it comes. */
 	readonly onRow?: (row: MetricsRow) => void;
 	/** Reads the run folder before it is gone. */
@@ -102,7 +103,15 @@ export async function simulate(scenario: Scenario, options: SimulateOptions = {}
 		);
 		const model = {config: source?.config ?? simConfig, modelHash: 'model', vocabularyHash: 'vocabulary'};
 		const validation = [batchAt('validation', 0)];
-		const world = simulatedWorld({scenario, model, compute, clients, validation, rowsCut: () => 0});
+		const world = simulatedWorld({
+			scenario,
+			model,
+			compute,
+			clients,
+			validation,
+			rowsCut: () => 0,
+			whatIf: options.whatIf,
+		});
 		const rows: MetricsRow[] = [];
 		const run = new LiveRun(world, {
 			scenario,

@@ -2,16 +2,21 @@
 `cutlayer replay`: feeds a run's recorded inputs to the same machines and compares what they do. Exits 0 when all is as
 recorded, 1 at the first divergence.
 */
-import {type Command, InvalidArgumentError} from 'commander';
+import {type Command, InvalidArgumentError, Option} from 'commander';
 import type {Divergence, ReplayResult} from '../../replay/replay.ts';
 import type {Trace} from '../../trace/trace.ts';
+import {isWhatIf, type WhatIfFlags} from '../what-if-flags.ts';
 
-type ReplayFlags = {readonly actor?: string; readonly to?: number; readonly json: boolean};
+type ReplayFlags = {readonly actor?: string; readonly to?: number; readonly json: boolean} & WhatIfFlags;
 
 const examples = `
 Examples:
   $ cutlayer replay runs/quickstart
   $ cutlayer replay runs/quickstart --actor c1 --to 400
+  $ cutlayer replay runs/stragglers --what-if what-if.json --out runs/other
+  $ cutlayer replay runs/stragglers --round 3 --without c7
+  $ cutlayer replay runs/stragglers --at 1200 --set closing.kind=quorum --set closing.fraction=0.8
+  $ cutlayer replay runs/stragglers --at 1200 --drop upload/c3 --delay gradient/main/c2=500
 `;
 
 export const recordNumber = (text: string): number => {
@@ -26,12 +31,26 @@ export function registerReplay(program: Command): void {
 		.argument('<run>', 'a run folder, or one .trace file')
 		.option('--actor <id>', 'only this actor')
 		.option('--to <n>', 'stop after this record', recordNumber)
+		.option('--what-if <file>', 'run again, changed from a record on as this .json or .ts file says (at, changes)')
+		.option('--at <n>', 'the first record that may differ', recordNumber)
+		.option('--round <n>', 'the record that opens this round, in place of --at', recordNumber)
+		.option('--set <path=value>', 'change a value of the scenario from there on; may be repeated', all, [])
+		.option('--drop <message>', 'a message that does not arrive: its id, or verb[/sender[/receiver]]', all, [])
+		.option('--delay <message=ms>', 'a message that arrives so much later', all, [])
+		.option('--without <client>', 'a client that leaves there', all, [])
+		.option('--out <folder>', 'where the changed run goes; default beside the run')
+		.addOption(new Option('--backend <kind>', 'what computes the changed run').choices(['tensorflow', 'wasm', 'cpu']))
 		.option('--json', 'print one JSON object', false)
+		.option('--quiet', 'print no progress', false)
 		.addHelpText('after', examples)
 		.action(replay);
 }
 
-async function replay(run: string, {actor, to, json}: ReplayFlags): Promise<void> {
+const all = (value: string, former: string[]): string[] => [...former, value];
+
+async function replay(run: string, flags: ReplayFlags): Promise<void> {
+	if (isWhatIf(flags)) return (await import('../what-if-run.ts')).replayWhatIf(run, flags);
+	const {actor, to, json} = flags;
 	const {replayTrace} = await import('../../replay/replay.ts');
 	const {Trace} = await import('../../trace/trace.ts');
 	const trace = await Trace.open(run);
