@@ -27,6 +27,13 @@ export const faultSchema = Type.Union([
 	section({kind: Type.Literal('late-join'), client, atMs: time()}),
 	section({kind: Type.Literal('partition'), clients: Type.Array(client, {minItems: 1}), fromMs: time(0), toMs: time()}),
 	section({kind: Type.Literal('loss'), client: Type.Optional(client), rate, ...window}),
+	/** What the client uploads from a round on is `factor` times its adapter: a mistake, or an attack. */
+	section({
+		kind: Type.Literal('scale-adapter'),
+		client,
+		factor: Type.Number({minimum: -1e6, maximum: 1e6}),
+		fromRound: Type.Integer({minimum: 0, maximum: 1e9, default: 0}),
+	}),
 	section({kind: Type.Literal('duplication'), client: Type.Optional(client), rate, ...window}),
 ]);
 export type Fault = Static<typeof faultSchema>;

@@ -15,6 +15,7 @@ import {VirtualTime} from '../sim/clock.ts';
 import {SimCompute} from '../sim/compute.ts';
 import {clientDevice, type Device, idealDevice, serverDevice} from '../sim/devices.ts';
 import {FrameFate} from '../sim/faults.ts';
+import {FaultyCompute} from '../sim/faulty-compute.ts';
 import {SimNetwork} from '../sim/network.ts';
 import {RespecCompute} from '../sim/respec-compute.ts';
 import {inputChanges, specOf} from './change.ts';
@@ -69,7 +70,7 @@ export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: Sim
 	const {seed} = scenario;
 	const network = new SimNetwork({time, deviceOf, fate: new FrameFate(faults, seed)});
 	const {model} = parts;
-	const inner = new RespecCompute(parts.compute);
+	const inner = new RespecCompute(new FaultyCompute(parts.compute, faults));
 	const compute = new SimCompute({time, inner, config: model.config, seed, faults, deviceOf});
 	const connect = (name: string): Promise<Bus> => Promise.resolve(network.connect(name));
 	const connectActor = async (name: string) => {

@@ -1,0 +1,55 @@
+/**
+Arithmetic of which the scenario says that some of it comes out wrong: a client whose uploads are scaled. Everything else
+passes through untouched.
+*/
+import type {Fault} from '../../protocols/faults.ts';
+import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
+import {f32View, type NamedTensors, type Tensor, tensorOf} from '../../protocols/tensor.ts';
+import {fromWireFormat, toWireFormat, type WireFormat} from '../../protocols/wire-formats.ts';
+
+export class FaultyCompute implements Compute {
+	readonly #inner: Compute;
+	readonly #faults: readonly Fault[];
+	/** The round in which each client trained last: an upload belongs to it. */
+	readonly #rounds = new Map<string, number>();
+
+	/** `faults` may change under way: those that are there when a pass begins count. */
+	constructor(inner: Compute, faults: readonly Fault[]) {
+		this.#inner = inner;
+		this.#faults = faults;
+	}
+
+	async run(request: PassRequest): Promise<PassResult> {
+		const {actor, pass, input} = request;
+		const {round} = (input ?? {}) as {round?: unknown};
+		if (typeof round === 'number') this.#rounds.set(actor, round);
+		const factor = pass === 'readAdapter' ? this.#factorOf(actor) : 1;
+		const result = await this.#inner.run(request);
+		return factor === 1 ? result : {...result, tensors: scaled(result.tensors, factor)};
+	}
+
+	close(): Promise<void> {
+		return this.#inner.close();
+	}
+
+	#factorOf(actor: string): number {
+		const round = this.#rounds.get(actor);
+		if (round === undefined) return 1;
+		return this.#faults.reduce(
+			(factor, fault) =>
+				fault.kind === 'scale-adapter' && fault.client === actor && fault.fromRound <= round
+					? factor * fault.factor
+					: factor,
+			1,
+		);
+	}
+}
+
+const scaled = (tensors: NamedTensors, factor: number): NamedTensors =>
+	Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, scaledTensor(tensor, factor)]));
+
+/** In the format it came in. */
+function scaledTensor(tensor: Tensor, factor: number): Tensor {
+	const values = f32View(fromWireFormat(tensor)).map(value => value * factor);
+	return toWireFormat(tensorOf(values, tensor.shape), tensor.dtype as WireFormat);
+}
