@@ -10,6 +10,7 @@ import {replayTrace} from '../replay/replay.ts';
 import {firstParting} from '../trace/diff.ts';
 import {toCsv, toJsonLines} from '../trace/export.ts';
 import {checkTrace, type Violation} from '../trace/invariants.ts';
+import {unusualUploads} from '../trace/norms.ts';
 import {toPerfetto} from '../trace/perfetto.ts';
 import type {Tail} from '../trace/read.ts';
 import {commandsOf, type Located, Trace} from '../trace/trace.ts';
@@ -121,14 +122,21 @@ export const check = (path: string, {json}: {json: boolean}): Promise<void> =>
 			all.unshift({invariant: 4, text, at: [divergence.at]});
 		}
 		process.exitCode = all.length > 0 ? 1 : 0;
+		const unusual = await unusualUploads(trace);
 		const figures = {records, 'inputs replayed': inputs, 'inputs not comparable': skipped, ...counts};
 		if (json) {
 			const plain = all.map(({at, ...violation}) => ({...violation, records: at.map(one => trace.label(one))}));
-			return print(`${JSON.stringify({counts: figures, violations: plain})}\n`);
+			const uploads = unusual.map(({at, ...upload}) => ({...upload, record: trace.label(at)}));
+			return print(`${JSON.stringify({counts: figures, violations: plain, unusualUploads: uploads})}\n`);
 		}
 		for (const {invariant, text, at} of all) {
 			await print(`invariant ${invariant}: ${text}\n`);
 			for (const located of at) await print(oneLine(trace, located, false));
+		}
+		for (const {client, round, norm, median, at} of unusual) {
+			await print(
+				`look at record ${trace.label(at)}: ${client} uploads an adapter of norm ${norm.toPrecision(4)} in round ${round}, the median there is ${median.toPrecision(4)}\n`,
+			);
 		}
 		const rows = Object.entries(figures).map(([name, value]) => `${name.padEnd(44)} ${value}`);
 		await print(`${rows.join('\n')}\n${all.length === 0 ? 'every invariant holds' : `${all.length} violations`}\n`);

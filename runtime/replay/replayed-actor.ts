@@ -163,7 +163,7 @@ export class ReplayedActor {
 	#comparable(command: Command | undefined): unknown {
 		if (!command) return undefined;
 		if ('send' in command) {
-			const {bytes: _, tensors: __, ...rest} = command;
+			const {bytes: _, tensors: __, norm: ___, ...rest} = command;
 			return rest;
 		}
 		if ('unsent' in command) {

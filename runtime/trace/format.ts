@@ -7,7 +7,7 @@ import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Operation} from './patch.ts';
 
 /** A reader refuses another major version by name and ignores fields it does not know. */
-export const formatVersion = {major: 1, minor: 0} as const;
+export const formatVersion = {major: 1, minor: 1} as const;
 
 /** What a file begins with: the name of the format and its major version. */
 export const magicOf = (major: number): string => `cutlayer-trace ${major}\n`;
@@ -46,6 +46,8 @@ export type Command =
 			readonly bytes: number;
 			readonly body: unknown;
 			readonly tensors?: Digests;
+			/** Frobenius norm of the adapter that it carries. */
+			readonly norm?: number;
 	  }
 	| {readonly unsent: string; readonly to?: string; readonly body: unknown; readonly problem: string}
 	| {readonly pass: string; readonly input: unknown}

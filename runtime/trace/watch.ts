@@ -6,6 +6,7 @@ import type {FrameProblem} from '../../protocols/envelope.ts';
 import type {Outgoing} from '../../protocols/events.ts';
 import type {NamedTensors, TensorHandle} from '../../protocols/tensor.ts';
 import {type Command, type Digests, type Outcome, type TraceEvent, wholeInterval} from './format.ts';
+import {carriesAdapter, normOf} from './norms.ts';
 import {isSame, patchOf} from './patch.ts';
 import {digestOf} from './tensors.ts';
 import type {Unnumbered} from './write.ts';
@@ -122,7 +123,16 @@ export class ActorWatch {
 
 	readonly command = ({verb, to, body}: Outgoing, id: string, bytes: number): void => {
 		const tensors = 'tensors' in body ? this.#digestsIn(body.tensors) : undefined;
-		this.#commands.push({send: verb, ...(to !== undefined && {to}), id, bytes, body, ...(tensors && {tensors})});
+		const norm = 'tensors' in body && carriesAdapter(verb) ? normOf(this.#host!.tensors(body.tensors)) : undefined;
+		this.#commands.push({
+			send: verb,
+			...(to !== undefined && {to}),
+			id,
+			bytes,
+			body,
+			...(tensors && {tensors}),
+			...(norm !== undefined && {norm}),
+		});
 	};
 
 	readonly unsent = ({verb, to, body}: Outgoing, {found}: FrameProblem): void => {

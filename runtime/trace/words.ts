@@ -55,7 +55,10 @@ function eventText(record: TraceRecord): string {
 
 /** A command in a few words: `send gradient to c1`. */
 export function commandText(command: Command): string {
-	if ('send' in command) return `${command.send}${command.to === undefined ? '' : ` to ${command.to}`}`;
+	if ('send' in command) {
+		const norm = command.norm === undefined ? '' : ` |w| ${command.norm.toPrecision(4)}`;
+		return `${command.send}${command.to === undefined ? '' : ` to ${command.to}`}${norm}`;
+	}
 	if ('unsent' in command) return `could not send ${command.unsent}`;
 	return 'pass' in command ? `pass ${command.pass}` : `timer ${command.delayMs} ms`;
 }

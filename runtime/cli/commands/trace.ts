@@ -2,6 +2,7 @@
 `cutlayer trace`: what a run recorded, as lines, one record, a comparison, a check or a file for another tool.
 */
 import {type Command, Option} from 'commander';
+import type {BlameFlags} from '../blame.ts';
 import type {ListFlags} from '../trace-flags.ts';
 import {recordNumber} from './replay.ts';
 
@@ -13,6 +14,7 @@ Examples:
   $ cutlayer trace check runs/quickstart
   $ cutlayer trace export runs/quickstart --format perfetto --out trace.json
   $ cutlayer trace follow runs/quickstart --actor c0
+  $ cutlayer trace blame runs/stragglers --loss --round 5
 `;
 
 const run = ['<run>', 'a run folder, or one .trace file'] as const;
@@ -73,6 +75,18 @@ export function registerTrace(program: Command): void {
 		.option('--verb <verb>', 'only where this message, pass or event came or left')
 		.option(...json)
 		.action(async (path: string, flags: ListFlags) => (await actions()).follow(path, flags));
+	trace
+		.command('blame')
+		.description('run again without each client in turn, and say who moved the validation loss most')
+		.argument('<run>', 'the folder of a run in virtual time')
+		.option('--loss', 'what is looked for: the last validation loss', false)
+		.option('--from <n>', 'the record at which they leave; default the start', recordNumber)
+		.option('--round <n>', 'the round before which they leave, in place of --from', recordNumber)
+		.option('--client <id>', 'only this client; may be repeated', (value, all: string[]) => [...all, value], [])
+		.option('--out <folder>', 'keeps the runs there; default they are dropped')
+		.addOption(new Option('--backend <kind>', 'what computes').choices(['tensorflow', 'wasm', 'cpu']))
+		.option(...json)
+		.action(async (path: string, flags: BlameFlags) => (await import('../blame.ts')).blame(path, flags));
 	for (const sub of trace.commands) {
 		sub.exitOverride().showHelpAfterError('(--help shows what is possible)').addHelpText('after', examples);
 	}
