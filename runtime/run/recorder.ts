@@ -6,6 +6,7 @@ import {messageProblem} from '../../protocols/check-message.ts';
 import {decodeFrame} from '../../protocols/codec.ts';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Bus, Frame} from '../../protocols/ports.ts';
+import {RecentIds} from './recent-ids.ts';
 
 /** A row of `metrics.jsonl`: what its kind's docstring in docs/protocol.md names. */
 export type MetricsRow = {
@@ -29,6 +30,7 @@ export type RecorderOptions = {
 export class Recorder {
 	readonly #options: RecorderOptions;
 	readonly #file: WriteStream;
+	readonly #heard = new RecentIds();
 	readonly #unsubscribe: () => void;
 	#isBroken = false;
 	#rows = 0;
@@ -54,6 +56,7 @@ export class Recorder {
 	#take(frame: Frame): void {
 		const decoded = decodeFrame(frame);
 		if (!decoded.ok || messageProblem(decoded.envelope.subject, decoded.body)) return;
+		if (!this.#heard.add(decoded.envelope.messageId)) return;
 		const {kind, timeMs, row} = decoded.body as {kind: MetricsRow['kind']; timeMs: number; row: object};
 		const {id, kind: role} = decoded.envelope.subject;
 		const full: MetricsRow = {

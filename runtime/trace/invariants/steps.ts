@@ -43,7 +43,9 @@ export class StepRule implements Rule {
 		if (event.type === 'roster-changed') this.#withdraw((event.body as {left?: string[]}).left ?? []);
 		for (const command of commandsOf(record)) {
 			if ('pass' in command && command.pass === 'mainStep') this.#begin(actor, command.input as {parts?: Part[]});
-			if ('send' in command && command.to !== undefined) this.#answer(command.send, command.to, command.body as Step);
+			if ('send' in command && command.to !== undefined)
+				this.#acknowledge(command.send, command.to, command.body as Step);
+			if ('send' in command && command.to === event.from) this.#answer(command.send, record);
 		}
 	}
 
@@ -116,16 +118,18 @@ export class StepRule implements Rule {
 	}
 
 	/** A gradient is an acknowledgement: its step must have been applied. */
-	#answer(verb: string, to: string, body: Step): void {
-		const client = this.#clients.get(to);
-		if (verb === 'gradient' && this.#isComplete) {
-			const {applied} = client ?? {};
-			if (!applied || isAfter(body, applied.step))
-				this.#report(5, `${keyOf(body)} of ${to} is acknowledged, but was not applied`);
-		}
-		if (!client || (verb !== 'step-skipped' && verb !== 'refused')) return;
-		this.#counts.answered += client.waiting.size;
-		client.waiting.clear();
+	#acknowledge(verb: string, to: string, body: Step): void {
+		if (verb !== 'gradient' || !this.#isComplete) return;
+		const applied = this.#clients.get(to)?.applied;
+		if (!applied || isAfter(body, applied.step))
+			this.#report(5, `${keyOf(body)} of ${to} is acknowledged, but was not applied`);
+	}
+
+	/** A refusal or a skip ends the step it answers, and no other of that client. */
+	#answer(verb: string, {event}: InputRecord): void {
+		if (event.type !== 'activations' || (verb !== 'step-skipped' && verb !== 'refused')) return;
+		const waiting = this.#clients.get(event.from ?? '')?.waiting;
+		if (waiting?.delete(keyOf(event.body as Step))) this.#counts.answered++;
 	}
 
 	#withdraw(clients: readonly string[]): void {
