@@ -166,7 +166,9 @@ function allowed(schema: Schema, problem: {keyword: string; message: string; par
 		minimum === undefined ? '' : ` >= ${minimum}`,
 		exclusiveMinimum === undefined ? '' : ` > ${exclusiveMinimum}`,
 		maximum === undefined ? '' : ` <= ${maximum}`,
-	].join('');
+	]
+		.filter(bound => bound !== '')
+		.join(' and');
 	return type
 		? `${/^[aeiou]/.test(String(type)) ? 'an' : 'a'} ${type}${bounds}${type === 'string' ? ` (${problem.message})` : ''}`
 		: problem.message;

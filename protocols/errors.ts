@@ -51,3 +51,16 @@ export class CutlayerError extends Error {
 
 /** The text of anything thrown. */
 export const errorText = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
+
+const fileFixes: Readonly<Record<string, string>> = {
+	ENOENT: 'there is nothing at this path; correct it',
+	EACCES: 'it may not be read; change its permissions',
+	EPERM: 'it may not be read; change its permissions',
+	EISDIR: 'it is a folder; name a file in it',
+	ENOTDIR: 'a part of the path is a file; correct the path',
+	EMFILE: 'this process has too many files open; raise `ulimit -n`',
+};
+
+/** What is wrong with a file that could not be opened or read, and the fix. */
+export const fileErrorText = (thrown: unknown): string =>
+	fileFixes[(thrown as NodeJS.ErrnoException | undefined)?.code ?? ''] ?? errorText(thrown);

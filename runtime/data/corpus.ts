@@ -27,7 +27,7 @@ export async function readCsv(path: string, {rowsMax}: CorpusOptions = {}): Prom
 	if (!pair) {
 		throw invalid(
 			path,
-			`has the columns ${header.join(', ')}; expected ${namesOf('mr', 'ref')} or ${namesOf('prompt', 'completion')}`,
+			`has the columns ${header.join(', ')}; expected ${namesOf('mr', 'ref')} or ${namesOf('prompt', 'completion')}; rename the columns`,
 		);
 	}
 	const [source, target] = [header.indexOf(pair.source), header.indexOf(pair.target)];
@@ -64,7 +64,11 @@ function parseCsv(path: string, text: string, rowsMax: number | undefined): stri
 		return parse(text, {skip_empty_lines: true, ...(rowsMax === undefined ? {} : {to: rowsMax + 1})});
 	} catch (error) {
 		if (!(error instanceof CsvError)) throw error;
-		throw new CutlayerError('data-invalid', `${path} is not a CSV file: ${error.message}`, {cause: error});
+		throw new CutlayerError(
+			'data-invalid',
+			`${path} is not a CSV file: ${error.message}; quote fields that hold commas, quotes or line ends`,
+			{cause: error},
+		);
 	}
 }
 
@@ -73,7 +77,7 @@ function rowOfLine(path: string, line: string, number: number): Row {
 	try {
 		value = JSON.parse(line);
 	} catch (error) {
-		throw invalid(path, `has no JSON in line ${number}: ${errorText(error)}`);
+		throw invalid(path, `has no JSON in line ${number}: ${errorText(error)}; correct or remove the line`);
 	}
 	const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
 	const pair =
@@ -82,14 +86,14 @@ function rowOfLine(path: string, line: string, number: number): Row {
 		const found = isObject ? `the keys ${Object.keys(value).join(', ') || '(none)'}` : 'no object';
 		throw invalid(
 			path,
-			`has ${found} in line ${number}; expected ${namesOf('prompt', 'completion')} or ${namesOf('mr', 'ref')}`,
+			`has ${found} in line ${number}; expected ${namesOf('prompt', 'completion')} or ${namesOf('mr', 'ref')}; rename the keys`,
 		);
 	}
 	const {[pair.source]: source, [pair.target]: target} = value;
 	if (typeof source !== 'string' || typeof target !== 'string' || target === '') {
 		throw invalid(
 			path,
-			`needs texts in ${namesOf(pair.source, pair.target)} of line ${number}, and a \`${pair.target}\` that is not empty`,
+			`needs texts in ${namesOf(pair.source, pair.target)} of line ${number}, and a \`${pair.target}\` that is not empty; correct or remove the line`,
 		);
 	}
 	return {kind: pair.kind, source, target};
@@ -97,7 +101,7 @@ function rowOfLine(path: string, line: string, number: number): Row {
 
 function nonEmpty(path: string, rows: Row[]): Row[] {
 	if (rows.length > 0) return rows;
-	throw invalid(path, 'has no rows; expected at least one');
+	throw invalid(path, 'has no rows; expected at least one, name a file with rows');
 }
 
 const namesOf = (first: string, second: string) => `\`${first}\` and \`${second}\``;

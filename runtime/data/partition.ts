@@ -87,7 +87,7 @@ function classesOf(rows: readonly Row[], slot: string): Map<string, number[]> {
 	if (rows.length === 0 || slots.has(slot)) return classes;
 	throw new CutlayerError(
 		'data-invalid',
-		`Expected rows with the slot \`${slot}\` to divide by, found ${slots.size > 0 ? `only ${[...slots].join(', ')}` : 'rows without slots'}`,
+		`Expected rows with the slot \`${slot}\` to divide by, found ${slots.size > 0 ? `only ${[...slots].join(', ')}` : 'rows without slots'}; name another slot in data.partition.by, or choose iid`,
 	);
 }
 

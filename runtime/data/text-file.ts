@@ -3,12 +3,12 @@ Reads a text file whole and refuses what is not UTF-8, naming the place.
 */
 import {isUtf8} from 'node:buffer';
 import {readFile} from 'node:fs/promises';
-import {CutlayerError, errorText} from '../../protocols/errors.ts';
+import {CutlayerError, fileErrorText} from '../../protocols/errors.ts';
 
 /** The text without a byte order mark. Throws `data-invalid` when it cannot be read, is empty or is not UTF-8. */
 export async function readTextFile(path: string): Promise<string> {
 	const bytes = await readFile(path).catch(error => {
-		throw new CutlayerError('data-invalid', `Cannot read ${path}: ${errorText(error)}`, {cause: error});
+		throw new CutlayerError('data-invalid', `Cannot read ${path}: ${fileErrorText(error)}`, {cause: error});
 	});
 	if (!isUtf8(bytes)) {
 		throw new CutlayerError(
@@ -18,7 +18,7 @@ export async function readTextFile(path: string): Promise<string> {
 	}
 	const text = new TextDecoder().decode(bytes);
 	if (text.trim() !== '') return text;
-	throw new CutlayerError('data-invalid', `${path} is empty; expected at least one row`);
+	throw new CutlayerError('data-invalid', `${path} is empty; expected at least one row; name a file with rows`);
 }
 
 const replacement = '\ufffd';

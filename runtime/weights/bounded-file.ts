@@ -4,7 +4,7 @@ A file read in ranges that are checked against its size first, so that a lying h
 import {createHash} from 'node:crypto';
 import {createReadStream} from 'node:fs';
 import {open} from 'node:fs/promises';
-import {CutlayerError, errorText} from '../../protocols/errors.ts';
+import {CutlayerError, fileErrorText} from '../../protocols/errors.ts';
 
 /** An open file of known size. */
 export type BoundedFile = {
@@ -19,7 +19,7 @@ export type BoundedFile = {
 /** Opens a weight file; throws `weights-invalid` when there is none or it cannot be read. */
 export async function openBoundedFile(path: string): Promise<BoundedFile> {
 	const handle = await open(path, 'r').catch(error => {
-		throw new CutlayerError('weights-invalid', `Cannot open the weight file ${path}: ${errorText(error)}`, {
+		throw new CutlayerError('weights-invalid', `Cannot open the weight file ${path}: ${fileErrorText(error)}`, {
 			cause: error,
 		});
 	});

@@ -52,7 +52,7 @@ export function splitParts({A, B}: {A: Tensor; B: Tensor}, block: number, parts:
 	if (again.some((value, index) => value !== b[index])) {
 		throw new CutlayerError(
 			'weights-invalid',
-			`The adapter says that its c_attn of block ${block} holds ${parts.join(' and ')} apart, but other rows are not zero`,
+			`The adapter says that its c_attn of block ${block} holds ${parts.join(' and ')} apart, but other rows are not zero; save it with the targets it was trained on`,
 		);
 	}
 	return tensors;

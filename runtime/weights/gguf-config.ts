@@ -53,7 +53,7 @@ function readerOf(metadata: GgufMetadata, architecture: string) {
 		if (typeof value === 'number' && Number.isFinite(value) && (value > 0 || value === fallback)) return value;
 		throw new CutlayerError(
 			'weights-invalid',
-			`Expected \`${architecture}.${key}\` in the GGUF file to be a positive number, got ${JSON.stringify(value)}`,
+			`Expected \`${architecture}.${key}\` in the GGUF file to be a positive number, got ${JSON.stringify(value)}; convert the model again`,
 		);
 	};
 }
@@ -61,5 +61,5 @@ function readerOf(metadata: GgufMetadata, architecture: string) {
 const unsupported = (key: string, found: unknown, expected: string) =>
 	new CutlayerError(
 		'model-unsupported',
-		`The GGUF file has \`${key}\` = ${String(found)}, which is not supported; expected ${expected}`,
+		`The GGUF file has \`${key}\` = ${String(found)}, which is not supported; expected ${expected}, choose another file`,
 	);

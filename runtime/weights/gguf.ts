@@ -45,7 +45,7 @@ export async function openGguf(path: string): Promise<GgufFile> {
 			entries,
 			async readF32(name) {
 				const entry = entries.get(name);
-				if (!entry) throw new CutlayerError('weights-invalid', `${path} has no tensor \`${name}\``);
+				if (!entry) throw new CutlayerError('weights-invalid', `${path} has no tensor \`${name}\`; get the file again`);
 				const values = new Float32Array(sizeOf(entry.shape));
 				entry.format.decode(await file.read(entry.start, entry.end), values);
 				return values;
@@ -75,13 +75,20 @@ type TensorInfo = {
 async function parse(path: string, fileSize: number) {
 	await checkMagic(path);
 	const parsed = await gguf(path, {allowLocalFile: true}).catch(error => {
-		throw new CutlayerError('weights-invalid', `${path} is not a readable GGUF file: ${errorText(error)}`, {
-			cause: error,
-		});
+		throw new CutlayerError(
+			'weights-invalid',
+			`${path} is not a readable GGUF file: ${errorText(error)}; get the file again`,
+			{
+				cause: error,
+			},
+		);
 	});
 	const {tensorDataOffset, littleEndian} = parsed;
 	if (!littleEndian)
-		throw new CutlayerError('model-unsupported', `${path} is a big-endian GGUF file; expected little-endian`);
+		throw new CutlayerError(
+			'model-unsupported',
+			`${path} is a big-endian GGUF file; expected little-endian; convert the model again`,
+		);
 	// The parser may read past the end of a torn file as if it were there.
 	if (Number(tensorDataOffset) > fileSize) throw torn(path, Number(tensorDataOffset), fileSize);
 	const metadata: Record<string, unknown> = {};
@@ -117,7 +124,7 @@ function entryOf(info: TensorInfo & {path: string; fileSize: number; dataStart: 
 	if ((shape.at(-1) ?? 1) % format.blockValues !== 0) {
 		throw new CutlayerError(
 			'weights-invalid',
-			`${path} gives \`${name}\` rows of ${shape.at(-1)} values, not whole ${format.name} blocks`,
+			`${path} gives \`${name}\` rows of ${shape.at(-1)} values, not whole ${format.name} blocks; get the file again`,
 		);
 	}
 	const start = info.dataStart + Number(info.offset);
@@ -130,7 +137,10 @@ function checkOverlap(path: string, entries: ReadonlyMap<string, GgufEntry>): vo
 	let reached = 0;
 	for (const [name, {start, end}] of [...entries].sort(([, a], [, b]) => a.start - b.start)) {
 		if (start < reached)
-			throw new CutlayerError('weights-invalid', `${path} lets tensor \`${name}\` overlap the one before it`);
+			throw new CutlayerError(
+				'weights-invalid',
+				`${path} lets tensor \`${name}\` overlap the one before it; get the file again`,
+			);
 		reached = end;
 	}
 }

@@ -45,7 +45,11 @@ export function checkedConfig(config: ModelConfig): ModelConfig {
 			family === 'llama' &&
 			`a head dimension of ${headDim} is odd, which rotary positions cannot use`) ||
 		(family === 'gpt2' && headDim * heads !== hidden && `${heads} heads do not divide the width ${hidden}`);
-	if (complaint) throw new CutlayerError('weights-invalid', `The model's sizes contradict each other: ${complaint}`);
+	if (complaint)
+		throw new CutlayerError(
+			'weights-invalid',
+			`The model's sizes contradict each other: ${complaint}; get its config.json again`,
+		);
 	return config;
 }
 
@@ -113,7 +117,7 @@ function count(config: Json, key: string): number {
 	if (Number.isSafeInteger(value) && (value as number) > 0) return value as number;
 	throw new CutlayerError(
 		'weights-invalid',
-		`Expected \`${key}\` in config.json to be a positive whole number, got ${JSON.stringify(value)}`,
+		`Expected \`${key}\` in config.json to be a positive whole number, got ${JSON.stringify(value)}; get the model folder again`,
 	);
 }
 
@@ -122,7 +126,7 @@ function positive(config: Json, key: string, fallback: number): number {
 	if (typeof value === 'number' && Number.isFinite(value) && value > 0) return value;
 	throw new CutlayerError(
 		'weights-invalid',
-		`Expected \`${key}\` in config.json to be a positive number, got ${JSON.stringify(value)}`,
+		`Expected \`${key}\` in config.json to be a positive number, got ${JSON.stringify(value)}; get the model folder again`,
 	);
 }
 
@@ -138,5 +142,5 @@ function expectOneOf(config: Json, key: string, accepted: readonly string[], fal
 const unsupported = (what: string, found: string, expected: string) =>
 	new CutlayerError(
 		'model-unsupported',
-		`The model has \`${what}\` = ${found}, which is not supported; expected ${expected}`,
+		`The model has \`${what}\` = ${found}, which is not supported; expected ${expected}, choose another model`,
 	);

@@ -84,12 +84,12 @@ function sourceOf({path, config, modelHash, find, close}: SourceParts): WeightSo
 		if (!stored)
 			throw new CutlayerError(
 				'weights-invalid',
-				`${path} has no weight \`${weight.name}\`, which its configuration asks for`,
+				`${path} has no weight \`${weight.name}\`, which its configuration asks for; get the files of one model together`,
 			);
 		if (String(stored.shape) !== String(weight.shape)) {
 			throw new CutlayerError(
 				'weights-invalid',
-				`${path} has \`${weight.name}\` of shape [${stored.shape}], but its configuration asks for [${weight.shape}]`,
+				`${path} has \`${weight.name}\` of shape [${stored.shape}], but its configuration asks for [${weight.shape}]; get the files of one model together`,
 			);
 		}
 		tensors.set(weight.name, {shape: weight.shape, read: stored.read});
@@ -100,7 +100,11 @@ function sourceOf({path, config, modelHash, find, close}: SourceParts): WeightSo
 		names: [...tensors.keys()],
 		async read(name): Promise<FrozenTensor> {
 			const stored = tensors.get(name);
-			if (!stored) throw new CutlayerError('weights-invalid', `${path} has no weight \`${name}\``);
+			if (!stored)
+				throw new CutlayerError(
+					'weights-invalid',
+					`${path} has no weight \`${name}\`; get the files of one model together`,
+				);
 			const values = await stored.read();
 			checkFinite(path, name, values);
 			return {shape: stored.shape, values};
