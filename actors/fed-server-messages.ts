@@ -4,6 +4,7 @@ What the fed server says, and its verdict on uploads that arrive. Pure.
 import type {Incoming, Outgoing} from '../protocols/events.ts';
 import {fenced, refusalOf} from './agreement.ts';
 import {type FedServerContext, roundSteps, type Upload} from './fed-server-context.ts';
+import {normalised} from './policies/server-update.ts';
 
 type From = {readonly context: FedServerContext};
 
@@ -21,11 +22,12 @@ export const welcome = ({round, adapterVersion}: FedServerContext, {from, body}:
 	body: {incarnation: body.incarnation, round, adapterVersion, credit: 0},
 });
 
-/** The opening of the context's current round. */
+/** The opening of the context's current round; who comes later hears of those that are still in it, their shares made whole. */
 export function roundOpened(context: FedServerContext): Extract<Outgoing, {verb: 'round-opened'}> {
 	const {round, adapterVersion, adapter, gone} = context;
 	const steps = roundSteps(context);
-	const cohort = context.cohort.filter(member => !gone.includes(member.client));
+	const present = context.cohort.filter(member => !gone.includes(member.client));
+	const cohort = gone.length > 0 ? normalised(present) : present;
 	return {verb: 'round-opened', body: {round, adapterVersion, steps, cohort, deadlineMs: 0, tensors: adapter!}};
 }
 

@@ -159,7 +159,9 @@ function allowed(schema: Schema, problem: {keyword: string; message: string; par
 	if (problem.keyword === 'required') {
 		return `the key \`${(problem.params as {requiredProperties: string[]}).requiredProperties.join('`, `')}\``;
 	}
-	const kinds = schema.anyOf?.map(branch => branch.properties?.kind?.const ?? branch.const);
+	const kinds = schema.anyOf?.map(
+		branch => branch.properties?.kind?.const ?? branch.const ?? (branch as Json).description,
+	);
 	if (kinds) return `${schema.anyOf![0]!.properties ? 'kind ' : ''}one of ${kinds.join(', ')}`;
 	const {type, minimum, maximum, exclusiveMinimum} = schema as Json;
 	const bounds = [

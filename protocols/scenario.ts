@@ -2,7 +2,8 @@
 What a run is: one plain checked object. The schema holds every default; nothing here starts anything.
 */
 import Type, {type Static, type TSchema} from 'typebox';
-import {faultSchema, fleetSchema} from './faults.ts';
+import {faultSchema} from './faults.ts';
+import {fleetSchema} from './fleet.ts';
 
 const literals = <T extends string>(...values: readonly T[]) =>
 	Type.Unsafe<T>(Type.Union(values.map(value => Type.Literal(value))));

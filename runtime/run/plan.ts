@@ -13,6 +13,7 @@ import type {ModelConfig} from '../model/config.ts';
 import {placeOf} from '../model/lora.ts';
 import type {Schedule} from '../model/schedule.ts';
 import type {Part} from '../model/split.ts';
+import {isAwayAtStart} from '../sim/presence.ts';
 import type {ActorRole} from './running-actor.ts';
 
 /** The model a run trains, as both sides must agree on it. */
@@ -169,7 +170,7 @@ export const fedServerInput = (scenario: Scenario, agreement: Agreement, incarna
 	serverId: fedServerId,
 	incarnation,
 	agreement,
-	clientsExpected: scenario.clients - scenario.faults.filter(({kind}) => kind === 'late-join').length,
+	clientsExpected: Math.max(1, clientIds(scenario).filter(id => !isAwayAtStart(scenario, id)).length),
 	hasMainServer: scenario.mainServer,
 	stepsPerRound: scenario.training.stepsPerRound,
 	stepsTotal: scenario.training.steps,

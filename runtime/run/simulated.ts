@@ -2,19 +2,16 @@
 A world in virtual time around the parts of a real one: the same actors, machines, messages and arithmetic, with simulated
 devices, links and faults. It decides nothing about training.
 */
-import {encodeFrame} from '../../protocols/codec.ts';
-import {messageIdOf} from '../../protocols/envelope.ts';
 import type {Fault} from '../../protocols/faults.ts';
 import type {Bus} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
-import {subjectOf} from '../../protocols/subjects.ts';
 import type {Change, WhatIf} from '../../protocols/what-if.ts';
 import {settled} from '../live/settled.ts';
 import {ChangePoint, changedBus} from '../sim/change-point.ts';
 import {VirtualTime} from '../sim/clock.ts';
 import {SimCompute} from '../sim/compute.ts';
 import {clientDevice, type Device, idealDevice, serverDevice} from '../sim/devices.ts';
-import {FrameFate} from '../sim/faults.ts';
+import {FrameFate} from '../sim/frame-fate.ts';
 import {FaultyCompute} from '../sim/faulty-compute.ts';
 import {SimNetwork} from '../sim/network.ts';
 import {RespecCompute} from '../sim/respec-compute.ts';
@@ -22,7 +19,7 @@ import {inputChanges, specOf} from './change.ts';
 import type {World} from './live-run.ts';
 import {type LocalParts, localActors} from './local-actor.ts';
 import {evaluatorId, fedServerId, mainServerId, rolesOf} from './plan.ts';
-import type {ActorRequest, OpenActor, RunningActor} from './running-actor.ts';
+import {SimulatedActor, type Simulation, timesOf} from './simulated-actor.ts';
 
 /** What a simulation is made of; the compute port stays its maker's to close. */
 export type SimulationParts = Omit<LocalParts, 'connect'> & {
@@ -50,15 +47,7 @@ export type SimulatedWorld = World & {
 	readonly unmet: () => readonly Change[];
 };
 
-type Sim = {
-	/** As it is now. */
-	readonly scenario: () => Scenario;
-	readonly point: ChangePoint | undefined;
-	readonly time: VirtualTime;
-	readonly network: SimNetwork;
-	readonly compute: SimCompute;
-	readonly openInner: OpenActor;
-};
+type Sim = Simulation & {readonly network: SimNetwork; readonly compute: SimCompute};
 
 export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: SimulationParts): SimulatedWorld {
 	const time = new VirtualTime(settled);
@@ -70,15 +59,16 @@ export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: Sim
 	const {seed} = scenario;
 	const network = new SimNetwork({time, deviceOf, fate: new FrameFate(faults, seed)});
 	const {model} = parts;
-	const inner = new RespecCompute(new FaultyCompute(parts.compute, faults));
+	const inner = new RespecCompute(new FaultyCompute(parts.compute, faults, () => time.nowMs));
 	const compute = new SimCompute({time, inner, config: model.config, seed, faults, deviceOf});
 	const connect = (name: string): Promise<Bus> => Promise.resolve(network.connect(name));
 	const connectActor = async (name: string) => {
 		const bus = await connect(name);
 		return point ? changedBus(bus, name, point, time) : bus;
 	};
-	const openInner = localActors({...parts, connect: connectActor, compute});
-	const sim: Sim = {scenario: () => scenario, point, time, network, compute, openInner};
+	const openInner = localActors({...parts, clients: withEmptyShards(parts.clients, faults), connect: connectActor, compute});
+	const presence = {returnsMs: new Map<string, number>(), isOver: false};
+	const sim: Sim = {scenario: () => scenario, point, time, network, compute, connect, openInner, presence};
 	point?.onReached(() => {
 		const [before, after] = [scenario, whatIf!.scenario];
 		scenario = after;
@@ -86,7 +76,7 @@ export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: Sim
 		faults.splice(0, faults.length, ...after.faults);
 		for (const role of rolesOf(before)) {
 			const spec = specOf(role, after, model.config);
-			if (!isSame(spec, specOf(role, before, model.config))) inner.respec(role.id, spec);
+			if (JSON.stringify(spec) !== JSON.stringify(specOf(role, before, model.config))) inner.respec(role.id, spec);
 		}
 	});
 	return {
@@ -112,7 +102,10 @@ export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: Sim
 	};
 }
 
-const isSame = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+const withEmptyShards = (clients: LocalParts['clients'], faults: readonly Fault[]): LocalParts['clients'] => {
+	const empty = faults.flatMap(fault => (fault.kind === 'empty-shard' ? [fault.client] : []));
+	return {...clients, ...Object.fromEntries(empty.map(id => [id, {...clients[id]!, samples: 0}]))};
+};
 
 /** The mean over the actors of a role. */
 function idleShareOf({compute, time, scenario: now}: Sim): Record<string, number> {
@@ -135,188 +128,30 @@ function devicesOf({fleet, clients, seed}: Scenario): ReadonlyMap<string, Device
 	]);
 	for (let index = 0; index < clients; index++) {
 		const id = `c${index}`;
-		devices.set(id, {...clientDevice(fleet.profile, seed, index), ...fleet.clients[id]});
+		const timeline = fleet.timelines[id];
+		devices.set(id, {...clientDevice(fleet.profile, seed, index), ...fleet.clients[id], timeline});
 	}
 	return devices;
 }
 
 /**
 A run makes no progress when nothing was computed for longer than any wait of the scenario can last (three times the sum of
-its time-outs) and no fault is still to come: it ends then, not at somebody's time-out.
+its time-outs), no fault is still to come and nobody who is away comes back: it ends then, not at somebody's time-out. Who
+comes and goes for ever is waited for through two of its days.
 */
-function stallCheck({scenario, compute, network, time}: Sim): (nextMs: number) => string | undefined {
+function stallCheck({scenario, compute, network, time, presence}: Sim): (nextMs: number) => string | undefined {
 	let [passes, sinceMs] = [-1, 0];
 	return nextMs => {
-		const {timing, closing, faults} = scenario();
+		const {timing, closing, faults, fleet} = scenario();
 		const deadlineMs = 'deadlineMs' in closing ? closing.deadlineMs : 0;
 		const patienceMs = 3 * (timing.answerTimeoutMs + timing.leaseMs + timing.heartbeatMs + deadlineMs);
 		const lastFaultMs = Math.max(0, ...faults.flatMap(timesOf).filter(Number.isFinite));
 		if (compute.passes !== passes) [passes, sinceMs] = [compute.passes, time.nowMs];
-		const busyMs = Math.max(sinceMs, lastFaultMs, compute.busyUntilMs);
+		const workedMs = Math.max(sinceMs, lastFaultMs, compute.busyUntilMs);
+		const backMs = Math.min(Math.max(0, ...presence.returnsMs.values()), workedMs + 2 * fleet.dayMs);
+		const busyMs = Math.max(workedMs, backMs);
 		if (nextMs <= busyMs + patienceMs + 3 * network.longestMs) return undefined;
 		return `no actor computed anything for ${patienceMs} ms of virtual time: everybody waits for somebody who will not come`;
 	};
 }
 
-const timesOf = (fault: Fault): number[] =>
-	Object.entries(fault).flatMap(([key, value]) => (key.endsWith('Ms') && typeof value === 'number' ? [value] : []));
-
-/** What is other in an actor's input than under a scenario before. */
-type Changes = (before: Scenario) => Readonly<Record<string, unknown>>;
-
-/** An actor that may join late, drop out, crash and come back, as the scenario's faults say. */
-class SimulatedActor implements RunningActor {
-	readonly id: string;
-	readonly kind: RunningActor['kind'];
-	readonly #sim: Sim;
-	#request: ActorRequest;
-	#inner: RunningActor | undefined;
-	#isBegun = false;
-	/** Of its machine's input, before it was told. */
-	#changes: Readonly<Record<string, unknown>> = {};
-	/** Set while it is away for good. */
-	#failure: string | undefined;
-
-	private constructor(sim: Sim, request: ActorRequest, inner: RunningActor | undefined) {
-		this.id = request.id;
-		this.kind = request.kind;
-		this.#sim = sim;
-		this.#request = request;
-		this.#inner = inner;
-	}
-
-	static async open(sim: Sim, given: ActorRequest, changes: Changes): Promise<SimulatedActor> {
-		const {changed, done, dropped} = given.events;
-		// Virtual runs are not checkpointed between rounds: the same seed gives the same run again.
-		const events = {changed, done, dropped, checkpoint: () => Promise.resolve()};
-		const request = {...given, events, clock: sim.time.clockOf(given.id)};
-		const actor = new SimulatedActor(sim, request, await sim.openInner(request));
-		sim.point?.onReached(() => actor.#change(changes));
-		return actor;
-	}
-
-	get isQuiet(): boolean {
-		return this.#inner?.isQuiet ?? true;
-	}
-
-	get isDone(): boolean {
-		return this.#failure !== undefined || (this.#inner?.isDone ?? false);
-	}
-
-	get failure(): string | null {
-		return this.#failure ?? this.#inner?.failure ?? null;
-	}
-
-	async start(): Promise<void> {
-		const {time} = this.#sim;
-		const own = this.#ownFaults(this.#sim.scenario());
-		const late = own.find(fault => fault.kind === 'late-join');
-		for (const fault of own) this.#await(fault);
-		if (late?.kind === 'late-join') time.at(late.atMs, this.id, () => this.#begin());
-		else await this.#begin();
-	}
-
-	async #begin(): Promise<void> {
-		await this.#inner?.start();
-		this.#isBegun = true;
-		this.#tellChanges();
-	}
-
-	#tellChanges(): void {
-		if (!this.#isBegun || Object.keys(this.#changes).length === 0) return;
-		this.#inner?.change?.(this.#changes);
-		this.#changes = {};
-	}
-
-	#ownFaults({faults}: Scenario): Fault[] {
-		return faults.filter(fault => 'client' in fault && fault.client === this.id);
-	}
-
-	/** What a changed scenario no longer has does not happen. */
-	#await(fault: Fault): void {
-		const {time} = this.#sim;
-		const at = (ms: number, happen: () => Promise<void>) =>
-			time.at(ms, this.id, () =>
-				this.#ownFaults(this.#sim.scenario()).some(one => isSame(one, fault)) ? happen() : undefined,
-			);
-		if (fault.kind === 'dropout') at(fault.atMs, () => this.#dropOut(fault.isAnnounced, 'as the scenario says'));
-		if (fault.kind !== 'crash') return;
-		at(fault.atMs, () => this.#crash());
-		at(fault.returnMs, () => this.#comeBack());
-	}
-
-	/** In the middle of an event: what happens now is asked for as the next one. */
-	#change(changes: Changes): void {
-		const {time, scenario, point} = this.#sim;
-		const before = this.#request.scenario;
-		this.#request = {...this.#request, scenario: scenario()};
-		const known = this.#ownFaults(before);
-		for (const fault of this.#ownFaults(scenario())) {
-			const isNew = !known.some(one => isSame(one, fault));
-			if (isNew && timesOf(fault).every(ms => ms >= time.nowMs)) this.#await(fault);
-		}
-		this.#changes = changes(before);
-		time.at(time.nowMs, this.id, () => this.#tellChanges());
-		const isOut = point!.changes.some(change => change.kind === 'without' && change.client === this.id);
-		if (isOut) time.at(time.nowMs, this.id, () => this.#dropOut(true, 'as the what-if says'));
-	}
-
-	pause(): void {
-		this.#inner?.pause();
-	}
-
-	resume(): void {
-		this.#inner?.resume();
-	}
-
-	async save(options: {readonly isLast: boolean}) {
-		return this.#inner!.save(options);
-	}
-
-	readAdapter() {
-		return this.#inner!.readAdapter();
-	}
-
-	async stop(): Promise<void> {
-		await this.#inner?.stop();
-	}
-
-	async #dropOut(isAnnounced: boolean, why: string): Promise<void> {
-		if (this.isDone) return;
-		const at = `${Math.round(this.#sim.time.nowMs)} ms`;
-		if (isAnnounced) this.#sayLeave(`it dropped out at ${at}`);
-		await this.#crash();
-		this.#failure = `dropped out at ${at}, ${isAnnounced ? 'announced' : 'in silence'}, ${why}`;
-		this.#request.events.changed();
-	}
-
-	async #crash(): Promise<void> {
-		if (this.isDone) return;
-		const inner = this.#inner;
-		this.#inner = undefined;
-		await inner?.stop();
-	}
-
-	/** A new life without memory: it asks for the round in progress and begins with zero moments. */
-	async #comeBack(): Promise<void> {
-		if (this.isDone || this.#inner) return;
-		const incarnation = (this.#request.incarnation ?? 0) + 1;
-		this.#inner = await this.#sim.openInner({...this.#request, incarnation});
-		await this.#inner.start();
-		this.#request.events.changed();
-	}
-
-	#sayLeave(reason: string): void {
-		const {run, id} = this.#request;
-		const [incarnation, sequence] = [this.#request.incarnation ?? 0, Number.MAX_SAFE_INTEGER];
-		const frame = encodeFrame({
-			subject: subjectOf({run, kind: 'client', id, verb: 'leave'}),
-			messageId: messageIdOf({sender: id, incarnation, sequence}),
-			sequence,
-			body: {incarnation, reason},
-		});
-		const bus = this.#sim.network.connect(id);
-		bus.publish(frame);
-		void bus.close();
-	}
-}

@@ -9,12 +9,14 @@ lognormal-0.6: those speeds times exp(0.6 z), z standard normal, for computation
 FedScale (Lai et al., ICML 2022) reports for phones.
 two-speed: every fifth client (20 %) ten times slower in computing.
 pareto-1: each pass waits in addition for a Pareto(shape 1, scale 100 ms) time of at most 30 s: the heavy tail of shared clusters.
+diurnal: in each hour of its day a client is here with a chance that falls from 0.8 at midnight, when the run begins, to 0.2 at
+noon: the swing of 4 to 1 within a day that Bonawitz et al. report of phones (MLSys 2019). It says goodbye when it leaves.
+flaky: in each round a client drops out with a chance of 5 % and is back ten seconds later; Bonawitz et al. saw 6 to 10 %.
+trace:<csv>: who was here at which share of edge-lab's speed, by time, as a file says.
 ideal: no time passes at all.
 */
+import type {FleetProfile, Timeline} from '../../protocols/fleet.ts';
 import {randomStream} from '../random.ts';
-
-export const fleetProfiles = ['ideal', 'edge-lab', 'lognormal-0.6', 'two-speed', 'pareto-1'] as const;
-export type FleetProfile = (typeof fleetProfiles)[number];
 
 /** A machine and its link. Bandwidths count the encoded frame; `Number.POSITIVE_INFINITY` takes no time. */
 export type Device = {
@@ -27,6 +29,8 @@ export type Device = {
 	readonly latencyMs: number;
 	/** Scale of a Pareto(1) wait before each pass, ms, at most 30 s; 0 = none. */
 	readonly paretoMs: number;
+	/** Its share of that speed over time; default all of it. */
+	readonly timeline?: Timeline | undefined;
 };
 
 export const idealDevice: Device = {

@@ -1,6 +1,6 @@
 /**
-Arithmetic of which the scenario says that some of it comes out wrong: a client whose uploads are scaled. Everything else
-passes through untouched.
+Arithmetic of which the scenario says that some of it comes out wrong: a client whose uploads are scaled, or hold a NaN.
+Everything else passes through untouched.
 */
 import type {Fault} from '../../protocols/faults.ts';
 import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
@@ -13,10 +13,15 @@ export class FaultyCompute implements Compute {
 	/** The round in which each client trained last: an upload belongs to it. */
 	readonly #rounds = new Map<string, number>();
 
+	/** Faults that strike once and have. */
+	readonly #spent = new Set<Fault>();
+	readonly #nowMs: () => number;
+
 	/** `faults` may change under way: those that are there when a pass begins count. */
-	constructor(inner: Compute, faults: readonly Fault[]) {
+	constructor(inner: Compute, faults: readonly Fault[], nowMs: () => number) {
 		this.#inner = inner;
 		this.#faults = faults;
+		this.#nowMs = nowMs;
 	}
 
 	async run(request: PassRequest): Promise<PassResult> {
@@ -24,8 +29,23 @@ export class FaultyCompute implements Compute {
 		const {round} = (input ?? {}) as {round?: unknown};
 		if (typeof round === 'number') this.#rounds.set(actor, round);
 		const factor = pass === 'readAdapter' ? this.#factorOf(actor) : 1;
+		const isPoisoned = this.#isPoisoned(actor, pass);
 		const result = await this.#inner.run(request);
-		return factor === 1 ? result : {...result, tensors: scaled(result.tensors, factor)};
+		const tensors = factor === 1 ? result.tensors : scaled(result.tensors, factor);
+		return {...result, tensors: isPoisoned ? poisoned(tensors) : tensors};
+	}
+
+	#isPoisoned(actor: string, pass: string): boolean {
+		const due = this.#faults.find(
+			fault =>
+				fault.kind === 'non-finite' &&
+				fault.client === actor &&
+				pass === (fault.tensor === 'adapter' ? 'readAdapter' : 'forward') &&
+				fault.atMs <= this.#nowMs() &&
+				!this.#spent.has(fault),
+		);
+		if (due) this.#spent.add(due);
+		return due !== undefined;
 	}
 
 	close(): Promise<void> {
@@ -52,4 +72,12 @@ const scaled = (tensors: NamedTensors, factor: number): NamedTensors =>
 function scaledTensor(tensor: Tensor, factor: number): Tensor {
 	const values = f32View(fromWireFormat(tensor)).map(value => value * factor);
 	return toWireFormat(tensorOf(values, tensor.shape), tensor.dtype as WireFormat);
+}
+
+/** With a NaN in place of the first value of its first matrix of floats. */
+function poisoned(tensors: NamedTensors): NamedTensors {
+	const [name, tensor] = Object.entries(tensors).find(([, {dtype}]) => dtype !== 'i32')!;
+	const values = f32View(fromWireFormat(tensor)).slice();
+	values[0] = Number.NaN;
+	return {...tensors, [name]: toWireFormat(tensorOf(values, tensor.shape), tensor.dtype as WireFormat)};
 }

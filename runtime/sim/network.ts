@@ -9,7 +9,7 @@ import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
 import {parseSubject, subjectMatches} from '../../protocols/subjects.ts';
 import type {VirtualTime} from './clock.ts';
 import type {Device} from './devices.ts';
-import type {FrameFate} from './faults.ts';
+import type {FrameFate} from './frame-fate.ts';
 
 export type NetworkOptions = {
 	readonly time: VirtualTime;
@@ -106,21 +106,31 @@ export class SimNetwork {
 		sender.upFreeMs = Math.max(sender.upFreeMs, time.nowMs) + transferMs(frame.body.byteLength, device.upMbps);
 		this.#longestMs = Math.max(this.#longestMs, sender.upFreeMs - time.nowMs);
 		const atBroker = sender.upFreeMs + device.latencyMs;
-		time.at(atBroker, sender.id, () => {
-			for (const peer of actors) this.#forward(sender, peer, frame);
-		});
+		time.at(atBroker, sender.id, () => this.#atBroker(sender, actors, frame));
+	}
+
+	/** While the broker is away its senders hold frames back. */
+	#atBroker(sender: Peer, receivers: readonly Peer[], frame: Frame): void {
+		const {time, fate} = this.#options;
+		const backMs = fate.brokerAtMs(time.nowMs);
+		if (backMs > time.nowMs) time.at(backMs, sender.id, () => this.#atBroker(sender, receivers, frame));
+		else for (const peer of receivers) this.#forward(sender, peer, frame);
 	}
 
 	/** From the broker down to one receiver. */
 	#forward(sender: Peer, receiver: Peer, frame: Frame): void {
 		const {time, deviceOf, fate} = this.#options;
 		const {downMbps, latencyMs} = deviceOf(receiver.id)!;
-		const copies = fate.copies(frame.headers['Nats-Msg-Id'] ?? '', sender.id, receiver.id, time.nowMs);
+		const messageId = frame.headers['Nats-Msg-Id'] ?? '';
+		const passage = {messageId, sender: sender.id, receiver: receiver.id, atMs: time.nowMs};
+		const copies = fate.copies(passage);
 		if (copies === 0) this.#lost++;
 		for (let copy = 0; copy < copies; copy++) {
 			receiver.downFreeMs = Math.max(receiver.downFreeMs, time.nowMs) + transferMs(frame.body.byteLength, downMbps);
 			this.#longestMs = Math.max(this.#longestMs, receiver.downFreeMs - time.nowMs);
-			time.at(receiver.downFreeMs + latencyMs, receiver.id, () => this.#handOver(receiver, frame));
+			const arrivalMs = fate.arrivalMs(passage, receiver.downFreeMs + latencyMs);
+			if (fate.isBrokerLost(time.nowMs, arrivalMs)) this.#lost++;
+			else time.at(arrivalMs, receiver.id, () => this.#handOver(receiver, fate.altered(frame, passage)));
 		}
 	}
 

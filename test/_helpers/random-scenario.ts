@@ -4,7 +4,7 @@ Scenarios drawn from a seed, for tests of what must hold of any run in virtual t
 import type {Fault} from '../../protocols/faults.ts';
 import type {ScenarioFile} from '../../protocols/scenario.ts';
 import {randomStream} from '../../runtime/random.ts';
-import {fleetProfiles} from '../../runtime/sim/devices.ts';
+import {profiles} from '../../protocols/fleet.ts';
 import {simScenario} from './simulate.ts';
 
 /** A scenario drawn from a seed: fleet, rounds, update mode, closing and faults. */
@@ -26,6 +26,15 @@ export function randomScenario(seed: number) {
 				{kind: 'partition', clients: [client()], fromMs: atMs, toMs: atMs + 60},
 				{kind: 'loss', rate: 0.1, fromMs: 0},
 				{kind: 'duplication', rate: 0.2, fromMs: 0},
+				{kind: 'reordering', rate: 0.3, delayMs: 40, fromMs: 0},
+				{kind: 'corruption', rate: 0.05, fromMs: 0},
+				{kind: 'clog', clients: [client()], fromMs: atMs, toMs: atMs + 80},
+				{kind: 'flap', client: client(), fromMs: atMs, hereMs: 120, awayMs: 60, isAnnounced: pick(true, false)},
+				{kind: 'flaky', rate: 0.3, awayMs: 100, isAnnounced: pick(true, false), fromMs: 0},
+				{kind: 'broker-restart', atMs, awayMs: 50},
+				{kind: 'late-join', client: 'c0', atMs},
+				{kind: 'empty-shard', client: client()},
+				{kind: 'non-finite', client: client(), atMs, tensor: pick('activations', 'adapter')},
 			),
 		);
 	}
@@ -33,7 +42,7 @@ export function randomScenario(seed: number) {
 		seed,
 		clients,
 		faults,
-		fleet: {profile: pick(...fleetProfiles)},
+		fleet: {profile: pick(...profiles), dayMs: 2400},
 		mainServer: pick(true, true, false),
 		update: {kind: pick('parallel' as const, 'sequential' as const)},
 		closing: pick({kind: 'all' as const}, {kind: 'quorum' as const, fraction: 0.5, deadlineMs: 2000}),

@@ -6,7 +6,8 @@ import {passFlops, totalOf} from '../../runtime/model/flops.ts';
 import {VirtualTime} from '../../runtime/sim/clock.ts';
 import {clientDevice, type Device, idealDevice} from '../../runtime/sim/devices.ts';
 import {EventQueue} from '../../runtime/sim/event-queue.ts';
-import {FrameFate, slowedEnd} from '../../runtime/sim/faults.ts';
+import {slowedEnd} from '../../runtime/sim/faults.ts';
+import {FrameFate} from '../../runtime/sim/frame-fate.ts';
 import {SimNetwork} from '../../runtime/sim/network.ts';
 import {simConfig, simScenario, simulate} from '../_helpers/simulate.ts';
 
