@@ -54,6 +54,8 @@ const refused = Type.Object({
 	code: Type.Union([
 		Type.Literal('mismatch'),
 		Type.Literal('invalid'),
+		/** It could not be read at all: the sender's next repeat of it may be whole. */
+		Type.Literal('damaged'),
 		Type.Literal('fenced'),
 		Type.Literal('id-in-use'),
 		Type.Literal('already-applied'),

@@ -8,6 +8,7 @@ import {closest} from 'fastest-levenshtein';
 import {checkScenario, setPath} from '../../protocols/check-scenario.ts';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Scenario, ScenarioFile} from '../../protocols/scenario.ts';
+import {readTimelines} from '../run/timelines.ts';
 
 const shippedFolder = fileURLToPath(new URL('../../scenarios/', import.meta.url));
 
@@ -21,7 +22,17 @@ export async function openScenario(nameOrPath: string, assignments: readonly str
 	const path = await findScenario(nameOrPath);
 	const file = structuredClone(await readScenario(path));
 	for (const assignment of assignments) setPath(file as ScenarioFile, assignment);
-	return checkScenario(file, `scenario ${nameOrPath}`);
+	const source = `scenario ${nameOrPath}`;
+	return checkScenario(await withTimelines(file, source), source);
+}
+
+/** With what the CSV file of a `trace:<csv>` fleet says, unless a former run has read it already; what is wrong besides is told first. */
+async function withTimelines(file: unknown, source: string): Promise<unknown> {
+	const {fleet} = (file ?? {}) as {fleet?: {profile?: unknown; timelines?: object}};
+	const {profile, timelines = {}} = fleet ?? {};
+	if (typeof profile !== 'string' || !profile.startsWith('trace:') || Object.keys(timelines).length > 0) return file;
+	checkScenario({...(file as object), fleet: {...fleet, profile: 'edge-lab'}}, source);
+	return {...(file as object), fleet: {...fleet, timelines: await readTimelines(profile.slice('trace:'.length))}};
 }
 
 async function findScenario(nameOrPath: string): Promise<string> {

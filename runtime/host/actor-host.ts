@@ -197,7 +197,8 @@ export class ActorHost implements ObservedHost {
 	#refuse(problem: FrameProblem, sender: string, verb: string): void {
 		if (this.kind === 'main-server' || this.kind === 'fed-server') {
 			const {field, found, expected, fix} = problem;
-			const body = {verb: verb.slice(0, 64), code: 'invalid', field, found, expected, fix} as const;
+			const code = problem.code === 'malformed' ? 'damaged' : 'invalid';
+			const body = {verb: verb.slice(0, 64), code, field, found, expected, fix} as const;
 			this.#send({verb: 'refused', to: sender, body});
 		}
 		this.#options.observer?.dropped?.(problem, sender);

@@ -11,8 +11,8 @@ import {ChangePoint, changedBus} from '../sim/change-point.ts';
 import {VirtualTime} from '../sim/clock.ts';
 import {SimCompute} from '../sim/compute.ts';
 import {clientDevice, type Device, idealDevice, serverDevice} from '../sim/devices.ts';
-import {FrameFate} from '../sim/frame-fate.ts';
 import {FaultyCompute} from '../sim/faulty-compute.ts';
+import {FrameFate} from '../sim/frame-fate.ts';
 import {SimNetwork} from '../sim/network.ts';
 import {RespecCompute} from '../sim/respec-compute.ts';
 import {inputChanges, specOf} from './change.ts';
@@ -66,7 +66,12 @@ export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: Sim
 		const bus = await connect(name);
 		return point ? changedBus(bus, name, point, time) : bus;
 	};
-	const openInner = localActors({...parts, clients: withEmptyShards(parts.clients, faults), connect: connectActor, compute});
+	const openInner = localActors({
+		...parts,
+		clients: withEmptyShards(parts.clients, faults),
+		connect: connectActor,
+		compute,
+	});
 	const presence = {returnsMs: new Map<string, number>(), isOver: false};
 	const sim: Sim = {scenario: () => scenario, point, time, network, compute, connect, openInner, presence};
 	point?.onReached(() => {
@@ -154,4 +159,3 @@ function stallCheck({scenario, compute, network, time, presence}: Sim): (nextMs:
 		return `no actor computed anything for ${patienceMs} ms of virtual time: everybody waits for somebody who will not come`;
 	};
 }
-

@@ -9,6 +9,7 @@ import type {HostObserver} from '../host/observer.ts';
 import type {EndRecord, TraceHeader, TraceLevel} from '../trace/format.ts';
 import {hashOf, TraceRecorder} from '../trace/record.ts';
 import {runFiles} from './folder.ts';
+import {fullDisk} from './full-disk.ts';
 
 /** What is recorded, and what of the run's surroundings equal runs share. */
 export type TraceOptions = {
@@ -46,6 +47,7 @@ export async function openTracing(options: TracingOptions): Promise<Tracing | un
 	const scenarioHash = options.scenarioHash ?? hashOf(scenario);
 	if (level === 'off') return undefined;
 	const folder = join(options.folder, runFiles.trace);
+	const full = scenario.faults.find(fault => fault.kind === 'disk-full');
 	return TraceRecorder.open({
 		folder,
 		stream: await freeStream(folder, name),
@@ -53,6 +55,7 @@ export async function openTracing(options: TracingOptions): Promise<Tracing | un
 		now: () => clock.now(),
 		onNotice,
 		...(onRecord && {onRecord}),
+		...(full && {open: fullDisk(full.atMs, clock)}),
 	});
 }
 

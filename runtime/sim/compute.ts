@@ -98,7 +98,8 @@ export class SimCompute implements Compute {
 			device.overheadMs +
 			this.#paretoMs(request.actor, machine, device) +
 			spikeMs(faults, request.actor, machine.lastStartMs, startMs);
-		const endMs = slowedEnd(faults, request.actor, startMs, computeMs(machine.last.flops, device), device.timeline) + extraMs;
+		const endMs =
+			slowedEnd(faults, request.actor, startMs, computeMs(machine.last.flops, device), device.timeline) + extraMs;
 		machine.passes++;
 		this.#passes++;
 		this.#busyUntilMs = Math.max(this.#busyUntilMs, endMs);

@@ -2,9 +2,9 @@
 Scenarios drawn from a seed, for tests of what must hold of any run in virtual time.
 */
 import type {Fault} from '../../protocols/faults.ts';
+import {profiles} from '../../protocols/fleet.ts';
 import type {ScenarioFile} from '../../protocols/scenario.ts';
 import {randomStream} from '../../runtime/random.ts';
-import {profiles} from '../../protocols/fleet.ts';
 import {simScenario} from './simulate.ts';
 
 /** A scenario drawn from a seed: fleet, rounds, update mode, closing and faults. */
