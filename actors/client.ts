@@ -8,6 +8,7 @@ import {assign, setup} from 'xstate';
 import type {Outgoing} from '../protocols/events.ts';
 import type {ClientContext, ClientEvent, ClientInput} from './client-context.ts';
 import * as say from './client-messages.ts';
+import {memberOf} from './cohort.ts';
 import {delayOf} from './delays.ts';
 import {unprovidedAction, unprovidedPass} from './unprovided.ts';
 
@@ -58,7 +59,7 @@ const machineSetup = setup({
 		isMember: ({context, event}) =>
 			event.type === 'round-opened' &&
 			event.body.round > context.round &&
-			event.body.cohort.some(member => member.client === context.clientId),
+			memberOf(event.body.cohort, context.clientId) !== undefined,
 		isClosing: ({context, event}) => event.type === 'round-closing' && event.body.round === context.round,
 		isAwaited: ({context, event}) =>
 			(event.type === 'gradient' || event.type === 'step-skipped') &&

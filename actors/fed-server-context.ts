@@ -3,6 +3,7 @@ What the fed server knows and hears: the types of its machine's input, context a
 */
 import type {HandledBody, HostEvent, Incoming} from '../protocols/events.ts';
 import type {Agreement, CohortMember} from '../protocols/messages.ts';
+import type {Table} from '../protocols/table.ts';
 import type {TensorHandle} from '../protocols/tensor.ts';
 import type {Aggregation} from './policies/aggregation.ts';
 import type {RoundClosing} from './policies/round-closing.ts';
@@ -33,10 +34,10 @@ export type FedServerContext = FedServerInput & {
 	readonly round: number;
 	readonly adapterVersion: number;
 	readonly adapter: TensorHandle | null;
-	readonly roster: Readonly<Record<string, Member>>;
+	readonly roster: Table<Member>;
 	readonly isMainServerHere: boolean;
 	readonly cohort: readonly CohortMember[];
-	readonly uploads: Readonly<Record<string, Upload>>;
+	readonly uploads: Table<Upload>;
 	/** Members of the cohort that left before uploading; before the first round all that left. */
 	readonly gone: readonly string[];
 	readonly stepsDone: number;

@@ -2,7 +2,9 @@
 What the fed server says, and its verdict on uploads that arrive. Pure.
 */
 import type {Incoming, Outgoing} from '../protocols/events.ts';
+import {entryOf, keysOf, valuesOf} from '../protocols/table.ts';
 import {fenced, refusalOf} from './agreement.ts';
+import {cohortWithout, memberOf} from './cohort.ts';
 import {type FedServerContext, roundSteps, type Upload} from './fed-server-context.ts';
 import {normalised} from './policies/server-update.ts';
 
@@ -12,7 +14,7 @@ type From = {readonly context: FedServerContext};
 export function helloRefusal(context: FedServerContext, {from, body}: Incoming<'hello'>): Outgoing | undefined {
 	const mismatch = refusalOf('hello', context.agreement, body.agreement);
 	if (mismatch) return {verb: 'refused', to: from, body: mismatch};
-	const known = context.roster[from]?.incarnation ?? -1;
+	const known = entryOf(context.roster, from)?.incarnation ?? -1;
 	return body.incarnation < known ? fenced('hello', from, body.incarnation, known) : undefined;
 }
 
@@ -26,14 +28,14 @@ export const welcome = ({round, adapterVersion}: FedServerContext, {from, body}:
 export function roundOpened(context: FedServerContext): Extract<Outgoing, {verb: 'round-opened'}> {
 	const {round, adapterVersion, adapter, gone} = context;
 	const steps = roundSteps(context);
-	const present = context.cohort.filter(member => !gone.includes(member.client));
-	const cohort = gone.length > 0 ? normalised(present) : present;
+	const present = cohortWithout(context.cohort, gone);
+	const cohort = gone.length > 0 ? normalised(present) : [...present];
 	return {verb: 'round-opened', body: {round, adapterVersion, steps, cohort, deadlineMs: 0, tensors: adapter!}};
 }
 
 /** Whether the round still waits for this client: who left comes in again with the next one. */
 export const isAwaited = ({cohort, uploads, gone}: FedServerContext, client: string): boolean =>
-	cohort.some(member => member.client === client) && !uploads[client] && !gone.includes(client);
+	memberOf(cohort, client) !== undefined && !entryOf(uploads, client) && !gone.includes(client);
 
 export const roundOpening = ({context}: From): Outgoing => roundOpened(context);
 export const roundClosing = ({context}: From): Outgoing => ({verb: 'round-closing', body: {round: context.round}});
@@ -44,19 +46,19 @@ export const rosterChanged = (
 	reason: string,
 ): Outgoing => ({
 	verb: 'roster-changed',
-	body: {clients: Object.keys(roster), left: [...left], reason},
+	body: {clients: keysOf(roster), left: [...left], reason},
 });
 
 type Verdict = {readonly isTaken: boolean; readonly answer: Outgoing};
 
 /** Whether an upload counts, and the answer to it. A repeat, also of a closed round, is accepted again and never counted twice. */
 export function judge(context: FedServerContext, {from, body}: Incoming<'upload'>): Verdict {
-	const known = context.roster[from]?.incarnation;
+	const known = entryOf(context.roster, from)?.incarnation;
 	if (known !== undefined && body.incarnation < known) {
 		return {isTaken: false, answer: fenced('upload', from, body.incarnation, known)};
 	}
 	const accepted: Outgoing = {verb: 'upload-accepted', to: from, body: {round: body.round}};
-	if (body.round < context.round || context.uploads[from]) return {isTaken: false, answer: accepted};
+	if (body.round < context.round || entryOf(context.uploads, from)) return {isTaken: false, answer: accepted};
 	if (body.round === context.round && isAwaited(context, from)) return {isTaken: true, answer: accepted};
 	if (body.round === context.round && context.cohort.length === 0) return {isTaken: false, answer: accepted};
 	return {
@@ -98,9 +100,9 @@ export function roundReport({context}: From): Outgoing {
 		round,
 		adapterVersion,
 		cohort: cohort.length,
-		uploads: Object.keys(uploads).length,
+		uploads: uploads.size,
 		gone: gone.join(' '),
-		adapterStalenessMax: Math.max(0, ...Object.values(uploads).map(staleness)),
+		adapterStalenessMax: Math.max(0, ...valuesOf(uploads).map(staleness)),
 	};
 	return {verb: 'report', body: {kind: 'round', timeMs: 0, row}};
 }
@@ -114,7 +116,7 @@ export const voidReport = ({context: {round, cohort, uploads, gone, adapterVersi
 			round,
 			adapterVersion,
 			cohort: cohort.length,
-			uploads: Object.keys(uploads).length,
+			uploads: uploads.size,
 			gone: gone.join(' '),
 			isVoid: true,
 		},
@@ -122,7 +124,7 @@ export const voidReport = ({context: {round, cohort, uploads, gone, adapterVersi
 });
 
 export const nobodyHasData = ({context}: From): string =>
-	`No client can train: ${Object.keys(context.roster).length} of ${context.clientsExpected} joined and none of them has data; give a client rows or add one`;
+	`No client can train: ${context.roster.size} of ${context.clientsExpected} joined and none of them has data; give a client rows or add one`;
 
 export const runFinished = ({context: {round, adapterVersion, adapter, failure}}: From): Outgoing => ({
 	verb: 'run-finished',

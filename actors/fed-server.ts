@@ -6,6 +6,8 @@ Pure: what it does to the world is the action `send` and its passes, all provide
 */
 import {assign, setup} from 'xstate';
 import type {Outgoing} from '../protocols/events.ts';
+import {emptyTable, entriesOf, entryOf, mapTable, valuesOf, withEntry, withoutEntries} from '../protocols/table.ts';
+import {memberOf} from './cohort.ts';
 import {type FedServerContext, type FedServerEvent, type FedServerInput, roundSteps} from './fed-server-context.ts';
 import * as say from './fed-server-messages.ts';
 import {planAggregation} from './policies/aggregation.ts';
@@ -18,13 +20,14 @@ const silentChecksMax = 3;
 const closingOf = ({closing, cohort, uploads, gone, isDeadlinePast}: FedServerContext) =>
 	planClosing(closing, {
 		cohort: cohort.length,
-		arrived: Object.keys(uploads).length,
+		arrived: uploads.size,
 		gone: gone.length,
 		isDeadlinePast,
 	});
 
 /** The uploads that count, in order of the cohort so that sums do not depend on arrival. */
-const uploadsInOrder = ({cohort, uploads}: FedServerContext) => cohort.flatMap(member => uploads[member.client] ?? []);
+const uploadsInOrder = ({cohort, uploads}: FedServerContext) =>
+	cohort.flatMap(member => entryOf(uploads, member.client) ?? []);
 
 const aggregationOf = (context: FedServerContext) => planAggregation(context.aggregation, uploadsInOrder(context));
 
@@ -45,9 +48,9 @@ const machineSetup = setup({
 	guards: {
 		isPauseAsked: ({context}) => context.isPauseAsked,
 		isComplete: ({context}) =>
-			Object.keys(context.roster).length + context.gone.length >= context.clientsExpected &&
+			context.roster.size + context.gone.length >= context.clientsExpected &&
 			(context.isMainServerHere || !context.hasMainServer),
-		hasData: ({context}) => Object.values(context.roster).some(member => member.samples > 0),
+		hasData: ({context}) => valuesOf(context.roster).some(member => member.samples > 0),
 		isTrained: ({context}) => context.stepsDone >= context.stepsTotal,
 		isClosed: ({context}) => closingOf(context) === 'close',
 		isVoid: ({context}) => closingOf(context) === 'void',
@@ -78,7 +81,7 @@ const greet = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	}
 	const member = {incarnation: body.incarnation, samples: body.samples, silentChecks: 0};
 	const gone = context.round < 0 ? context.gone.filter(client => client !== from) : context.gone;
-	enqueue.assign({gone, roster: {...context.roster, [from]: member}});
+	enqueue.assign({gone, roster: withEntry(context.roster, from, member)});
 	if (say.isAwaited(context, from)) enqueue({type: 'send', params: {...say.roundOpened(context), to: from}});
 });
 
@@ -87,16 +90,16 @@ const takeUpload = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	const verdict = say.judge(context, event);
 	enqueue({type: 'send', params: verdict.answer});
 	if (verdict.isTaken)
-		enqueue.assign({uploads: {...context.uploads, [event.from]: {...event.body, client: event.from}}});
+		enqueue.assign({uploads: withEntry(context.uploads, event.from, {...event.body, client: event.from})});
 });
 
 /** A sign of life; an idle member that missed the opening hears it again, and a stranger that it is one. */
 const takeHeartbeat = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	if (event.type !== 'heartbeat') return;
-	const member = context.roster[event.from];
+	const member = entryOf(context.roster, event.from);
 	if (!member) return enqueue({type: 'send', params: say.unknownSender(event.from)});
 	if (event.body.incarnation < member.incarnation) return;
-	enqueue.assign({roster: {...context.roster, [event.from]: {...member, silentChecks: 0}}});
+	enqueue.assign({roster: withEntry(context.roster, event.from, {...member, silentChecks: 0})});
 	const isBehind = event.body.isIdle && event.body.round < context.round;
 	if (isBehind && say.isAwaited(context, event.from)) {
 		enqueue({type: 'send', params: {...say.roundOpened(context), to: event.from}});
@@ -105,17 +108,17 @@ const takeHeartbeat = machineSetup.enqueueActions(({context, event, enqueue}) =>
 
 /** Before the first round everybody is; later the members of the cohort that have not uploaded. */
 const isWaitedFor = ({round, gone, uploads, cohort}: FedServerContext, client: string) =>
-	!gone.includes(client) && (round < 0 || (!uploads[client] && cohort.some(member => member.client === client)));
+	!gone.includes(client) && (round < 0 || (!entryOf(uploads, client) && memberOf(cohort, client) !== undefined));
 
 const lose = (context: FedServerContext, left: readonly string[]) => ({
-	roster: Object.fromEntries(Object.entries(context.roster).filter(([client]) => !left.includes(client))),
+	roster: withoutEntries(context.roster, left),
 	gone: [...context.gone, ...left.filter(client => isWaitedFor(context, client))],
 });
 
 const loseMember = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	if (event.type !== 'leave') return;
 	// Who gave up before it came in is not waited for either.
-	if (!context.roster[event.from] && !isWaitedFor(context, event.from)) return;
+	if (!entryOf(context.roster, event.from) && !isWaitedFor(context, event.from)) return;
 	const after = lose(context, [event.from]);
 	enqueue.assign(after);
 	enqueue({type: 'send', params: say.rosterChanged(after.roster, [event.from], event.body.reason)});
@@ -123,15 +126,11 @@ const loseMember = machineSetup.enqueueActions(({context, event, enqueue}) => {
 
 /** Counts one more silence for every member and parts with those whose lease ended. */
 const checkLeases = machineSetup.enqueueActions(({context, enqueue}) => {
-	const entries = Object.entries(context.roster);
-	const left = entries.filter(([, member]) => member.silentChecks + 1 > silentChecksMax).map(([client]) => client);
+	const left = entriesOf(context.roster)
+		.filter(([, member]) => member.silentChecks + 1 > silentChecksMax)
+		.map(([client]) => client);
 	const after = lose(context, left);
-	const roster = Object.fromEntries(
-		Object.entries(after.roster).map(([client, member]) => [
-			client,
-			{...member, silentChecks: member.silentChecks + 1},
-		]),
-	);
+	const roster = mapTable(after.roster, member => ({...member, silentChecks: member.silentChecks + 1}));
 	enqueue.assign({...after, roster});
 	if (left.length === 0) return;
 	enqueue({type: 'send', params: say.rosterChanged(roster, left, `silent for ${context.leaseMs} ms`)});
@@ -139,8 +138,8 @@ const checkLeases = machineSetup.enqueueActions(({context, enqueue}) => {
 
 const openRound = machineSetup.assign(({context}) => ({
 	round: context.round + 1,
-	cohort: selectAll(Object.entries(context.roster).map(([client, {samples}]) => ({client, samples}))),
-	uploads: {},
+	cohort: selectAll(entriesOf(context.roster).map(([client, {samples}]) => ({client, samples}))),
+	uploads: emptyTable,
 	gone: [],
 	isDeadlinePast: false,
 }));
@@ -154,10 +153,10 @@ export const fedServerMachine = machineSetup.createMachine({
 		round: -1,
 		adapterVersion: 0,
 		adapter: null,
-		roster: {},
+		roster: emptyTable,
 		isMainServerHere: false,
 		cohort: [],
-		uploads: {},
+		uploads: emptyTable,
 		gone: [],
 		stepsDone: 0,
 		isDeadlinePast: false,
@@ -245,7 +244,7 @@ export const fedServerMachine = machineSetup.createMachine({
 									const plan = aggregationOf(context);
 									const handles = plan.members.map((member, index) => [
 										`${index}`,
-										context.uploads[member.client]!.tensors,
+										entryOf(context.uploads, member.client)!.tensors,
 									]);
 									return {plan, tensors: Object.fromEntries(handles)};
 								},
@@ -266,7 +265,7 @@ export const fedServerMachine = machineSetup.createMachine({
 						closing: {
 							entry: assign(({context}) => ({
 								stepsDone: context.stepsDone + roundSteps(context),
-								uploads: {},
+								uploads: emptyTable,
 								cohort: [],
 							})),
 							always: [{guard: 'isCheckpointed', target: 'checkpointing'}, {target: 'deciding'}],

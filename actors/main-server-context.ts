@@ -3,6 +3,7 @@ What the main server knows and hears: the types of its machine's input, context 
 */
 import type {HandledBody, HostEvent, Incoming} from '../protocols/events.ts';
 import type {Agreement, CohortMember} from '../protocols/messages.ts';
+import type {Table} from '../protocols/table.ts';
 import type {TensorHandle} from '../protocols/tensor.ts';
 import type {ServerUpdate, StepPlan} from './policies/server-update.ts';
 
@@ -35,9 +36,15 @@ export type MainServerContext = MainServerInput & {
 	readonly adapterVersion: number;
 	readonly cohort: readonly CohortMember[];
 	/** Incarnations by client: what an older one sends is refused. */
-	readonly incarnations: Readonly<Record<string, number>>;
-	readonly inbox: Readonly<Record<string, Pending>>;
-	readonly replies: Readonly<Record<string, Reply>>;
+	readonly incarnations: Table<number>;
+	readonly inbox: Table<Pending>;
+	/** Clients of the inbox by the number of their batch's arrival. */
+	readonly queue: Table<string>;
+	/** No arrival before this one waits. */
+	readonly oldestArrival: number;
+	readonly replies: Table<Reply>;
+	/** Members of the cohort that have taken all steps of the round. */
+	readonly finished: number;
 	readonly arrivals: number;
 	readonly plan: StepPlan;
 	readonly serverVersion: number;

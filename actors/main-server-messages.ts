@@ -2,7 +2,9 @@
 What the main server says, and its verdict on activations that arrive. Pure.
 */
 import type {Incoming, Outgoing} from '../protocols/events.ts';
+import {entryOf} from '../protocols/table.ts';
 import {fenced, refusalOf} from './agreement.ts';
+import {memberOf} from './cohort.ts';
 import type {MainServerContext, MainServerEvent, Reply} from './main-server-context.ts';
 
 type From = {readonly context: MainServerContext};
@@ -16,7 +18,7 @@ export const hello = ({context: {incarnation, agreement}}: From): Outgoing => ({
 export function helloRefusal(context: MainServerContext, {from, body}: Incoming<'hello'>): Outgoing | undefined {
 	const mismatch = refusalOf('hello', context.agreement, body.agreement);
 	if (mismatch) return {verb: 'refused', to: from, body: mismatch};
-	const known = context.incarnations[from] ?? -1;
+	const known = entryOf(context.incarnations, from) ?? -1;
 	return body.incarnation < known ? fenced('hello', from, body.incarnation, known) : undefined;
 }
 
@@ -34,14 +36,14 @@ type Verdict = {readonly isTaken: boolean; readonly isWaiting?: boolean; readonl
 
 /** Whether a batch is taken in, and what is answered at once. */
 export function judge(context: MainServerContext, {from, body}: Incoming<'activations'>): Verdict {
-	const known = context.incarnations[from];
+	const known = entryOf(context.incarnations, from);
 	if (known === undefined)
 		return {
 			isTaken: false,
 			answer: refusal(from, 'not-in-cohort', 'client', from, 'a client that said hello', 'join first'),
 		};
 	if (body.incarnation < known) return {isTaken: false, answer: fenced('activations', from, body.incarnation, known)};
-	const reply = context.replies[from];
+	const reply = entryOf(context.replies, from);
 	if (reply && reply.round === body.round && reply.step === body.step) return {isTaken: false, answer: gradient(reply)};
 	if (reply && isBefore(body, reply)) {
 		const found = `round ${body.round} step ${body.step}`;
@@ -51,9 +53,9 @@ export function judge(context: MainServerContext, {from, body}: Incoming<'activa
 			answer: refusal(from, 'already-applied', 'step', found, expected, 'go on with the next step'),
 		};
 	}
-	const waiting = context.inbox[from];
+	const waiting = entryOf(context.inbox, from);
 	if (waiting && !isBefore(waiting, body)) return {isTaken: false, isWaiting: !isBefore(body, waiting)};
-	const isMember = context.cohort.some(member => member.client === from);
+	const isMember = memberOf(context.cohort, from) !== undefined;
 	if (body.round === context.round && !isMember) {
 		return {
 			isTaken: false,
@@ -93,8 +95,11 @@ export function repliesOf(
 	{losses, tensors}: Extract<MainServerEvent, {type: 'mainStep.done'}>,
 	serverVersion: number,
 ): Reply[] {
-	return plan.map(({client}, index) => {
-		const {incarnation, round, step, targets, serverVersionSeen} = inbox[client]!;
+	return plan.flatMap(({client}, index) => {
+		const pending = entryOf(inbox, client);
+		// It left while its step was under way: nobody waits for the answer.
+		if (!pending) return [];
+		const {incarnation, round, step, targets, serverVersionSeen} = pending;
 		return {
 			client,
 			incarnation,

@@ -6,46 +6,66 @@ Pure: what it does to the world is the action `send` and its passes, all provide
 */
 import {assign, setup} from 'xstate';
 import type {Outgoing} from '../protocols/events.ts';
+import {emptyTable, entryOf, withEntry, withoutEntries, withoutEntry} from '../protocols/table.ts';
+import {cohortWithout, memberOf} from './cohort.ts';
 import {delayOf} from './delays.ts';
-import type {MainServerContext, MainServerEvent, MainServerInput} from './main-server-context.ts';
+import type {MainServerContext, MainServerEvent, MainServerInput, Reply} from './main-server-context.ts';
 import * as say from './main-server-messages.ts';
-import {planStep, type StepPlan} from './policies/server-update.ts';
+import {hasEnough, planStep, type StepPlan, type WaitingBatch} from './policies/server-update.ts';
 import {unprovidedAction, unprovidedPass} from './unprovided.ts';
 
-const nextPlan = ({
-	update,
-	round,
-	steps,
-	cohort,
-	inbox,
-	replies,
-	serverVersion,
-}: MainServerContext): StepPlan | undefined => {
-	const batches = Object.values(inbox).toSorted((a, b) => a.arrival - b.arrival);
-	const waiting = batches.map(batch => ({
-		...batch,
-		staleness: Math.max(0, serverVersion - batch.serverVersionSeen),
-	}));
-	const answered = Object.values(replies).filter(reply => reply.round === round && reply.step + 1 >= steps);
-	return planStep(update, {round, cohort, waiting, finished: answered.map(reply => reply.client)});
+/** The batches of the inbox in order of arrival. */
+function* inOrder({inbox, queue, oldestArrival, arrivals, serverVersion}: MainServerContext): Iterable<WaitingBatch> {
+	for (let arrival = oldestArrival; arrival < arrivals; arrival++) {
+		const client = entryOf(queue, `${arrival}`);
+		if (client === undefined) continue;
+		const {round, step, serverVersionSeen} = entryOf(inbox, client)!;
+		yield {client, round, step, staleness: Math.max(0, serverVersion - serverVersionSeen)};
+	}
+}
+
+const nextPlan = (context: MainServerContext): StepPlan | undefined => {
+	const {update, round, cohort, inbox, finished} = context;
+	if (!hasEnough(update, {cohort: cohort.length, waiting: inbox.size, finished})) return undefined;
+	return planStep(update, {round, cohort, waiting: inOrder(context), finished});
 };
 
 /** What the step pass needs of each batch, in the plan's order. */
 const partsOf = ({plan, inbox}: MainServerContext) =>
 	plan.map(({client, weight}) => {
-		const {lengths, targets, round, step} = inbox[client]!;
+		const {lengths, targets, round, step} = entryOf(inbox, client)!;
 		return {client, weight, lengths, targets, round, step};
 	});
 
 /** Gradients are applied every `accumulation` steps and at the round's last one. */
 const isApplied = ({accumulation, accumulated, plan, inbox, steps, update}: MainServerContext) => {
-	const step = Math.max(...plan.map(({client}) => inbox[client]!.step));
+	const step = Math.max(...plan.map(({client}) => entryOf(inbox, client)!.step));
 	const isLast = update.kind === 'parallel' && step + 1 >= steps;
 	return accumulated + 1 >= accumulation || isLast;
 };
 
-const without = <T>(table: Readonly<Record<string, T>>, keys: readonly string[]): Record<string, T> =>
-	Object.fromEntries(Object.entries(table).filter(([key]) => !keys.includes(key)));
+type Inbox = Pick<MainServerContext, 'inbox' | 'queue' | 'oldestArrival'>;
+
+/** The inbox without the batches of these clients. */
+function inboxWithout({inbox, queue, oldestArrival, arrivals}: MainServerContext, clients: readonly string[]): Inbox {
+	const gone = clients.flatMap(client => entryOf(inbox, client)?.arrival ?? []);
+	const left = withoutEntries(queue, gone.map(String));
+	let oldest = oldestArrival;
+	while (oldest < arrivals && entryOf(left, `${oldest}`) === undefined) oldest++;
+	return {inbox: withoutEntries(inbox, clients), queue: left, oldestArrival: oldest};
+}
+
+const isFinished = ({round, steps}: Pick<MainServerContext, 'round' | 'steps'>, reply: Reply | undefined) =>
+	reply !== undefined && reply.round === round && reply.step + 1 >= steps;
+
+const isFinishedMember = (context: MainServerContext, reply: Reply) =>
+	isFinished(context, reply) && memberOf(context.cohort, reply.client) !== undefined;
+
+/** A cohort that somebody has left. */
+const narrowed = (context: MainServerContext, cohort: MainServerContext['cohort']) => ({
+	cohort,
+	finished: cohort.filter(({client}) => isFinished(context, entryOf(context.replies, client))).length,
+});
 
 const machineSetup = setup({
 	types: {
@@ -79,13 +99,12 @@ const greet = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	enqueue({type: 'send', params: refusal ?? say.welcome(context, event)});
 	if (refusal) return;
 	const {from, body} = event;
-	const isReturn = body.incarnation > (context.incarnations[from] ?? -1);
-	enqueue.assign({
-		incarnations: {...context.incarnations, [from]: body.incarnation},
-		// What a former incarnation left here is not the new one's.
-		inbox: isReturn ? without(context.inbox, [from]) : context.inbox,
-		replies: isReturn ? without(context.replies, [from]) : context.replies,
-	});
+	const isReturn = body.incarnation > (entryOf(context.incarnations, from) ?? -1);
+	enqueue.assign({incarnations: withEntry(context.incarnations, from, body.incarnation)});
+	if (!isReturn) return;
+	// What a former incarnation left here is not the new one's.
+	const replies = withoutEntry(context.replies, from);
+	enqueue.assign({...inboxWithout(context, [from]), replies, ...narrowed({...context, replies}, context.cohort)});
 });
 
 /** Takes a batch in, answers a repeat from the store, refuses what is too old. */
@@ -96,21 +115,30 @@ const takeActivations = machineSetup.enqueueActions(({context, event, enqueue}) 
 	// A batch that was sent again still waits: was a round's opening or somebody's leaving lost?
 	if (verdict.isWaiting) enqueue({type: 'send', params: say.hello({context})});
 	if (!verdict.isTaken) return;
-	const pending = {...event.body, client: event.from, arrival: context.arrivals};
-	enqueue.assign({arrivals: context.arrivals + 1, inbox: {...context.inbox, [event.from]: pending}});
+	const {arrivals, inbox, queue} = context;
+	const kept = entryOf(inbox, event.from) ? inboxWithout(context, [event.from]) : {inbox, queue};
+	enqueue.assign({
+		...kept,
+		arrivals: arrivals + 1,
+		inbox: withEntry(kept.inbox, event.from, {...event.body, client: event.from, arrival: arrivals}),
+		queue: withEntry(kept.queue, `${arrivals}`, event.from),
+	});
 });
 
 const takeRound = machineSetup.assign(({context, event}) => {
 	if (event.type !== 'round-opened') return {};
 	const {round, steps, adapterVersion, cohort} = event.body;
-	return {round, steps, nextStep: 0, adapterVersion, cohort, isPublishing: context.isAdapterPublished};
+	return {round, steps, nextStep: 0, adapterVersion, cohort, finished: 0, isPublishing: context.isAdapterPublished};
 });
 
 /** The open round, told again: who is no longer awaited is not waited for here either. */
 const narrowCohort = machineSetup.assign(({context, event}) => {
 	if (event.type !== 'round-opened') return {};
-	const awaited = new Set(event.body.cohort.map(member => member.client));
-	return {cohort: context.cohort.filter(member => awaited.has(member.client))};
+	const awaited = event.body.cohort;
+	return narrowed(
+		context,
+		context.cohort.filter(({client}) => memberOf(awaited, client)),
+	);
 });
 
 /** Sends each client its gradient and keeps the answer for repeats. */
@@ -124,21 +152,19 @@ const answerStep = machineSetup.enqueueActions(({context, event, enqueue}) => {
 		serverVersion,
 		nextStep,
 		accumulated: event.isApplied ? 0 : context.accumulated + 1,
-		inbox: without(
-			context.inbox,
+		finished: context.finished + replies.filter(reply => isFinishedMember(context, reply)).length,
+		...inboxWithout(
+			context,
 			replies.map(reply => reply.client),
 		),
-		replies: {...context.replies, ...Object.fromEntries(replies.map(reply => [reply.client, reply]))},
+		replies: replies.reduce((kept, reply) => withEntry(kept, reply.client, reply), context.replies),
 		plan: [],
 	});
 });
 
 const losePeers = machineSetup.assign(({context, event}) => {
 	const gone = event.type === 'roster-changed' ? event.body.left : event.type === 'leave' ? [event.from] : [];
-	return {
-		cohort: context.cohort.filter(member => !gone.includes(member.client)),
-		inbox: without(context.inbox, gone),
-	};
+	return {...narrowed(context, cohortWithout(context.cohort, gone)), ...inboxWithout(context, gone)};
 });
 
 export const mainServerMachine = machineSetup.createMachine({
@@ -150,9 +176,12 @@ export const mainServerMachine = machineSetup.createMachine({
 		nextStep: 0,
 		adapterVersion: 0,
 		cohort: [],
-		incarnations: {},
-		inbox: {},
-		replies: {},
+		incarnations: emptyTable,
+		inbox: emptyTable,
+		queue: emptyTable,
+		oldestArrival: 0,
+		replies: emptyTable,
+		finished: 0,
 		arrivals: 0,
 		plan: [],
 		serverVersion: 0,
@@ -211,7 +240,7 @@ export const mainServerMachine = machineSetup.createMachine({
 					isApplied: isApplied(context),
 					optimizerStep: context.serverVersion,
 					tensors: Object.fromEntries(
-						context.plan.map(({client}, index) => [`${index}`, context.inbox[client]!.tensors]),
+						context.plan.map(({client}, index) => [`${index}`, entryOf(context.inbox, client)!.tensors]),
 					),
 				}),
 			},

@@ -2,6 +2,7 @@
 When the main server takes a step and over whose batches. Pure: descriptions in, a plan out.
 */
 import type {CohortMember} from '../../protocols/messages.ts';
+import {memberOf} from '../cohort.ts';
 
 /**
 `parallel` is the paper's: one step over the whole cohort's batches. `sequential` is SplitFed V2: one step a batch, in order of
@@ -28,42 +29,50 @@ export type StepPlan = readonly CohortMember[];
 type Situation = {
 	readonly round: number;
 	readonly cohort: readonly CohortMember[];
-	/** In order of arrival. */
-	readonly waiting: readonly WaitingBatch[];
-	/** Members that have taken all steps of the round: no batch of theirs will come. */
-	readonly finished: readonly string[];
+	/** In order of arrival; looked at no further than needed. */
+	readonly waiting: Iterable<WaitingBatch>;
+	/** How many members have taken all steps of the round: no batch of theirs will come. */
+	readonly finished: number;
 };
+
+type Counts = {readonly cohort: number; readonly waiting: number; readonly finished: number};
+
+/** False while too few batches wait for a step of whatever members: asked at every message, so that it must not look at each. */
+export function hasEnough(update: ServerUpdate, {cohort, waiting, finished}: Counts): boolean {
+	if (update.kind === 'parallel') return cohort > 0 && waiting >= cohort;
+	if (update.kind === 'buffered') return waiting >= Math.max(1, Math.min(update.count, cohort - finished));
+	return waiting > 0;
+}
 
 /** The next step, or nothing while it must wait. */
 export function planStep(update: ServerUpdate, {round, cohort, waiting, finished}: Situation): StepPlan | undefined {
-	const present = waiting.filter(batch => batch.round === round);
 	if (update.kind === 'sequential') {
-		const first = present.find(batch => cohort.some(member => member.client === batch.client));
+		const [first] = presentOf({round, cohort, waiting}, 1);
 		return first && [{client: first.client, weight: 1}];
 	}
-	if (update.kind === 'buffered') return planBuffer(update.count, cohort, present, finished);
-	const clients = new Set(present.map(batch => batch.client));
-	const isComplete = cohort.length > 0 && cohort.every(member => clients.has(member.client));
-	return isComplete ? normalised(cohort) : undefined;
+	if (update.kind === 'buffered') {
+		const wanted = Math.max(1, Math.min(update.count, cohort.length - finished));
+		const taken = presentOf({round, cohort, waiting}, wanted);
+		return taken.length < wanted ? undefined : normalised(taken.map(batch => discounted(cohort, batch)));
+	}
+	const present = presentOf({round, cohort, waiting}, cohort.length);
+	return cohort.length > 0 && present.length === cohort.length ? normalised(cohort) : undefined;
 }
 
-/** The oldest arrivals once there are enough of them. */
-function planBuffer(
-	count: number,
-	cohort: readonly CohortMember[],
-	present: readonly WaitingBatch[],
-	finished: readonly string[],
-): StepPlan | undefined {
-	const weights = new Map(cohort.map(({client, weight}) => [client, weight]));
-	const arrived = present.filter(({client}) => weights.has(client));
-	const possible = cohort.filter(({client}) => !finished.includes(client)).length;
-	const wanted = Math.min(count, possible);
-	if (arrived.length === 0 || arrived.length < wanted) return undefined;
-	const taken = arrived.slice(0, Math.max(wanted, 1));
-	return normalised(
-		taken.map(({client, staleness}) => ({client, weight: weights.get(client)! / Math.sqrt(1 + staleness)})),
-	);
+/** The oldest arrivals of the round from members of the cohort, so many at most. */
+function presentOf({round, cohort, waiting}: Omit<Situation, 'finished'>, countMax: number): WaitingBatch[] {
+	const present: WaitingBatch[] = [];
+	for (const batch of waiting) {
+		if (present.length >= countMax) break;
+		if (batch.round === round && memberOf(cohort, batch.client)) present.push(batch);
+	}
+	return present;
 }
+
+const discounted = (cohort: readonly CohortMember[], {client, staleness}: WaitingBatch): CohortMember => ({
+	client,
+	weight: memberOf(cohort, client)!.weight / Math.sqrt(1 + staleness),
+});
 
 /** The members with weights scaled so that they sum to 1; equal weights when all are 0. */
 export function normalised(members: readonly CohortMember[]): CohortMember[] {

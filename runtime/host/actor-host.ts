@@ -3,12 +3,12 @@ The only place where an actor is created: it turns frames into events, commands 
 compute port. It decides nothing and no message ends it.
 */
 import type {Actor, AnyStateMachine} from 'xstate';
-import {messageProblem} from '../../protocols/check-message.ts';
-import {decodeFrame, encodeFrame} from '../../protocols/codec.ts';
+import {encodeFrame} from '../../protocols/codec.ts';
 import {type Envelope, type FrameProblem, messageIdOf, problemText} from '../../protocols/envelope.ts';
 import {errorText} from '../../protocols/errors.ts';
 import type {HostEvent, Outgoing} from '../../protocols/events.ts';
 import type {Bus, Clock, Compute, Frame, Unsubscribe} from '../../protocols/ports.ts';
+import {receiveFrame} from '../../protocols/receive-frame.ts';
 import {parseSubject, patternsFor, type SenderKind, subjectOf} from '../../protocols/subjects.ts';
 import type {NamedTensors, TensorHandle} from '../../protocols/tensor.ts';
 import {createMachineActor} from './machine-actor.ts';
@@ -153,7 +153,7 @@ export class ActorHost implements ObservedHost {
 			start: saved ? {snapshot: saved.snapshot} : {input},
 			passes: Object.fromEntries([...passes, ...Object.keys(overrides)].map(name => [name, passOf(name)])),
 			send: message => this.#send(message),
-			onInput: (event, timer) => observer?.input?.(event, this.#cause, timer),
+			...(observer?.input && {onInput: (event, timer) => observer.input?.(event, this.#cause, timer)}),
 			onTimerSet: (timer, delayMs) => observer?.timerSet?.(timer, delayMs),
 			onSettled: () => this.#settle(),
 			onDone: thrown =>
@@ -177,10 +177,8 @@ export class ActorHost implements ObservedHost {
 	#deliver(frame: Frame): void {
 		const subject = parseSubject(frame.subject);
 		if (!subject || (subject.kind === this.kind && subject.id === this.id)) return;
-		const decoded = decodeFrame(frame);
-		const problem = decoded.ok
-			? (messageProblem(subject, decoded.body) ?? this.#options.check?.(subject.verb, decoded.body, this))
-			: decoded.problem;
+		const decoded = receiveFrame(frame);
+		const problem = decoded.ok ? this.#options.check?.(subject.verb, decoded.body, this) : decoded.problem;
 		if (problem) this.#refuse(problem, subject.id, subject.verb);
 		if (problem || !decoded.ok) return;
 		// Reports are for recorders: their bytes are not the training's.

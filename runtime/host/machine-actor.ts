@@ -2,24 +2,38 @@
 Makes the xstate actor of a machine, for a host that runs it or a replay that feeds it. It says what enters the machine,
 what it starts and when it has settled; it knows neither bus nor tensors.
 */
-import {type Actor, type AnyActorLogic, type AnyStateMachine, createActor, type Snapshot} from 'xstate';
+import {
+	type Actor,
+	type AnyActorLogic,
+	type AnyStateMachine,
+	createActor,
+	fromCallback,
+	type InspectionEvent,
+	type Snapshot,
+} from 'xstate';
 import {errorText} from '../../protocols/errors.ts';
-import type {Outgoing} from '../../protocols/events.ts';
+import type {Outgoing, PassInput} from '../../protocols/events.ts';
 import type {Clock} from '../../protocols/ports.ts';
 
 /** What an actor starts from: its input, or the snapshot of a former life. */
 export type MachineStart = {readonly input: object} | {readonly snapshot: unknown};
+
+/** Starts a pass: gives its end back as an event through `sendBack`; what it returns is called when the state is left. */
+export type PassStart = (given: {
+	readonly input: PassInput;
+	readonly sendBack: (event: {type: string}) => void;
+}) => (() => void) | undefined;
 
 export type MachineActorOptions = {
 	readonly id: string;
 	readonly machine: AnyStateMachine;
 	readonly start: MachineStart;
 	readonly clock: Pick<Clock, 'setTimeout' | 'clearTimeout'>;
-	/** The logic of each pass the machine may start, by name. */
-	readonly passes: Readonly<Record<string, AnyActorLogic>>;
+	/** How each pass that the machine may start begins, by name. */
+	readonly passes: Readonly<Record<string, PassStart>>;
 	readonly send: (message: Outgoing) => void;
-	/** An event is about to enter the machine; `timer` when it is that timer's firing. */
-	readonly onInput: (event: {readonly type: string}, timer: number | undefined) => void;
+	/** An event is about to enter the machine; `timer` when it is that timer's firing. Left out, nobody is told. */
+	readonly onInput?: (event: {readonly type: string}, timer: number | undefined) => void;
 	/** The machine has set a timer; timers are numbered from 0. */
 	readonly onTimerSet: (timer: number, delayMs: number) => void;
 	/** The machine has taken an event, its commands are out. */
@@ -30,20 +44,21 @@ export type MachineActorOptions = {
 
 /** The actor, not started. */
 export function createMachineActor(options: MachineActorOptions): Actor<AnyStateMachine> {
-	const {id, machine, start, passes} = options;
-	const send = (_: unknown, message: unknown) => options.send(message as Outgoing);
-	const provided = machine.provide({actors: passes, actions: {send}} as Parameters<AnyStateMachine['provide']>[0]);
+	const {id, machine, start, onInput} = options;
 	const timers = numberedTimers(options);
-	const actor: Actor<AnyStateMachine> = createActor(provided, {
+	const actor: Actor<AnyStateMachine> = createActor(sharedMachine(machine), {
 		id,
 		clock: timers.clock,
-		inspect: inspected => {
-			// The start itself is no input: it follows from what the actor starts from.
-			if (inspected.type !== '@xstate.event' || inspected.actorRef !== actor) return;
-			if (inspected.event.type !== 'xstate.init') options.onInput(inspected.event, timers.firing());
-		},
+		...(onInput && {
+			inspect: (inspected: InspectionEvent) => {
+				// The start itself is no input: it follows from what the actor starts from.
+				if (inspected.type !== '@xstate.event' || inspected.actorRef !== actor) return;
+				if (inspected.event.type !== 'xstate.init') onInput(inspected.event, timers.firing());
+			},
+		}),
 		...('snapshot' in start ? {snapshot: start.snapshot as Snapshot<unknown>} : {input: start.input}),
 	});
+	hosts.set(actor.system, options);
 	actor.subscribe({
 		next: options.onSettled,
 		// A stopped actor completes too.
@@ -52,6 +67,32 @@ export function createMachineActor(options: MachineActorOptions): Actor<AnyState
 	});
 	return actor;
 }
+
+/** Who runs an actor: each is the root of a system of its own. */
+const hosts = new WeakMap<object, MachineActorOptions>();
+const provided = new WeakMap<AnyStateMachine, AnyStateMachine>();
+
+/**
+The machine with its action and passes tied to whoever runs the actor. All actors of a role share it: a machine of its own for
+each of ten thousand clients would be most of what a client weighs.
+*/
+function sharedMachine(machine: AnyStateMachine): AnyStateMachine {
+	const known = provided.get(machine);
+	if (known) return known;
+	const names = Object.keys(machine.implementations.actors as object);
+	const actors = Object.fromEntries(names.map(name => [name, passLogic(name)]));
+	const send = ({system}: {system: object}, message: unknown) => hosts.get(system)!.send(message as Outgoing);
+	const made = machine.provide({actors, actions: {send}} as unknown as Parameters<AnyStateMachine['provide']>[0]);
+	provided.set(machine, made);
+	return made;
+}
+
+const passLogic = (name: string): AnyActorLogic =>
+	fromCallback<{type: string}, PassInput>(({input, sendBack, system}) => {
+		const start = hosts.get(system)!.passes[name];
+		if (!start) throw new Error(`The machine needs the pass \`${name}\`: its host has none of that name`);
+		return start({input, sendBack});
+	});
 
 /** A clock that numbers the timers and knows which of them is firing. */
 function numberedTimers({clock, onTimerSet}: MachineActorOptions) {

@@ -44,18 +44,25 @@ export type HostObserver = {
 	readonly done?: (failure: string | null, isThrown: boolean) => void;
 };
 
-/** One observer that tells all of them, in order. */
+const calls = [
+	'starting',
+	'input',
+	'transition',
+	'command',
+	'unsent',
+	'passStarted',
+	'timerSet',
+	'dropped',
+	'done',
+] as const satisfies readonly (keyof HostObserver)[];
+
+/** One observer that tells all of them, in order; what none of them wants to hear it does not ask for. */
 export function observers(...all: readonly (HostObserver | undefined)[]): HostObserver {
-	const present = all.filter(one => one !== undefined);
-	return {
-		starting: (...told) => present.forEach(one => void one.starting?.(...told)),
-		input: (...told) => present.forEach(one => void one.input?.(...told)),
-		transition: (...told) => present.forEach(one => void one.transition?.(...told)),
-		command: (...told) => present.forEach(one => void one.command?.(...told)),
-		unsent: (...told) => present.forEach(one => void one.unsent?.(...told)),
-		passStarted: (...told) => present.forEach(one => void one.passStarted?.(...told)),
-		timerSet: (...told) => present.forEach(one => void one.timerSet?.(...told)),
-		dropped: (...told) => present.forEach(one => void one.dropped?.(...told)),
-		done: (...told) => present.forEach(one => void one.done?.(...told)),
-	};
+	const joined: Partial<Record<keyof HostObserver, (...told: readonly never[]) => void>> = {};
+	for (const call of calls) {
+		const told = all.flatMap(one => (one?.[call] ? [one[call] as (...told: readonly never[]) => void] : []));
+		if (told.length === 1) joined[call] = told[0]!;
+		else if (told.length > 1) joined[call] = (...given) => told.forEach(tell => void tell(...given));
+	}
+	return joined as HostObserver;
 }

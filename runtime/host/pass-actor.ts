@@ -2,11 +2,11 @@
 A pass as the machine invokes it: handles become tensors, the compute port runs, its result comes back as an event.
 Leaving the state drops the result; the arithmetic itself cannot be called back.
 */
-import {type AnyActorLogic, fromCallback} from 'xstate';
 import {errorText} from '../../protocols/errors.ts';
 import type {PassInput} from '../../protocols/events.ts';
 import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
+import type {PassStart} from './machine-actor.ts';
 import type {TensorStore} from './tensor-store.ts';
 
 /** Stands before the compute port: may add to the request, or answer it alone. */
@@ -22,9 +22,9 @@ type PassOptions = {
 	readonly onStart?: (input: PassInput) => void;
 };
 
-/** The logic of a pass; its events are `<pass>.done` with the output's fields and `tensors`, or `pass.failed`. */
-export function passActor({actor, pass, compute, store, override, onStart}: PassOptions): AnyActorLogic {
-	return fromCallback<{type: string}, PassInput>(({input, sendBack}) => {
+/** How a pass starts; its events are `<pass>.done` with the output's fields and `tensors`, or `pass.failed`. */
+export function passActor({actor, pass, compute, store, override, onStart}: PassOptions): PassStart {
+	return ({input, sendBack}) => {
 		let isWanted = true;
 		onStart?.(input);
 		const {tensors = {}, ...plain} = input;
@@ -40,7 +40,7 @@ export function passActor({actor, pass, compute, store, override, onStart}: Pass
 		return () => {
 			isWanted = false;
 		};
-	});
+	};
 }
 
 /** The main server's step gives one handle a batch, so that each reply is kept and dropped alone. */

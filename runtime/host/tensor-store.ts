@@ -9,15 +9,18 @@ const bytesOf = (tensors: NamedTensors) =>
 export class TensorStore {
 	readonly #prefix: string;
 	readonly #bytesFloor: number;
+	readonly #countFloor: number;
 	#held = new Map<string, {readonly tensors: NamedTensors; readonly bytes: number}>();
 	#bytes = 0;
 	#bytesAfterSweep = 0;
+	#countAfterSweep = 0;
 	#next = 0;
 
-	/** Sweeping begins when `bytesFloor` more than twice what the last sweep left is held; default 8 MiB. */
-	constructor(prefix: string, {bytesFloor = 8 << 20} = {}) {
+	/** Sweeping begins when `bytesFloor` (default 8 MiB) or `countFloor` handles (default 8) more than twice what the last left are held. */
+	constructor(prefix: string, {bytesFloor = 8 << 20, countFloor = 8} = {}) {
 		this.#prefix = prefix;
 		this.#bytesFloor = bytesFloor;
+		this.#countFloor = countFloor;
 	}
 
 	get bytes(): number {
@@ -41,7 +44,9 @@ export class TensorStore {
 
 	/** Drops what `context` does not name, when enough has come in since the last time. */
 	sweep(context: () => unknown, {isForced = false} = {}): void {
-		if (!isForced && this.#bytes <= 2 * this.#bytesAfterSweep + this.#bytesFloor) return;
+		const isLight = this.#bytes <= 2 * this.#bytesAfterSweep + this.#bytesFloor;
+		const isShort = this.#held.size <= 2 * this.#countAfterSweep + this.#countFloor;
+		if (!isForced && isLight && isShort) return;
 		const named = new Set<string>();
 		collectHandles(context(), named);
 		for (const [handle, {bytes}] of this.#held) {
@@ -50,6 +55,7 @@ export class TensorStore {
 			this.#bytes -= bytes;
 		}
 		this.#bytesAfterSweep = this.#bytes;
+		this.#countAfterSweep = this.#held.size;
 	}
 
 	/** Everything held, for a checkpoint. */
@@ -62,6 +68,7 @@ export class TensorStore {
 		this.#held = new Map(entries.map(([handle, tensors]) => [handle, {tensors, bytes: bytesOf(tensors)}]));
 		this.#bytes = [...this.#held.values()].reduce((total, {bytes}) => total + bytes, 0);
 		this.#bytesAfterSweep = this.#bytes;
+		this.#countAfterSweep = this.#held.size;
 		this.#next = next;
 	}
 

@@ -2,13 +2,13 @@
 One actor of a trace, fed with its recorded inputs: what it does now is compared with what it did then.
 It needs neither model nor broker nor weights, because a machine sees handles only.
 */
-import {type AnyStateMachine, fromCallback} from 'xstate';
+import type {AnyStateMachine} from 'xstate';
 import {clientMachine} from '../../actors/client.ts';
 import {evaluatorMachine} from '../../actors/evaluator.ts';
 import {fedServerMachine} from '../../actors/fed-server.ts';
 import {mainServerMachine} from '../../actors/main-server.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
-import {createMachineActor, type MachineStart} from '../host/machine-actor.ts';
+import {createMachineActor, type MachineStart, type PassStart} from '../host/machine-actor.ts';
 import type {Command, InputRecord, Outcome, StartedRecord, TraceEvent} from '../trace/format.ts';
 import {isSame, patchOf} from '../trace/patch.ts';
 
@@ -122,7 +122,6 @@ export class ReplayedActor {
 			clock: {setTimeout: () => 0, clearTimeout: () => undefined},
 			passes: Object.fromEntries(passes),
 			send: ({verb, to, body}) => this.#commands.push({send: verb, ...(to !== undefined && {to}), body}),
-			onInput: () => undefined,
 			onTimerSet: (timer, delayMs) => this.#commands.push({timer, delayMs}),
 			onSettled: () => undefined,
 			onDone: thrown => {
@@ -131,8 +130,11 @@ export class ReplayedActor {
 		});
 	}
 
-	#passOf(pass: string) {
-		return fromCallback<{type: string}, unknown>(({input}) => void this.#commands.push({pass, input}));
+	#passOf(pass: string): PassStart {
+		return ({input}) => {
+			this.#commands.push({pass, input});
+			return undefined;
+		};
 	}
 
 	#compare(record: StartedRecord | InputRecord): Difference | undefined {

@@ -96,12 +96,17 @@ export class LiveRun {
 	/** That checkpoints cannot be written is said once, until one is. */
 	#isCheckpointMissed = false;
 	#stopping: Promise<unknown> | undefined;
+	readonly #clientsMax: number;
+	/** Places of clients that have ended. */
+	readonly #clientsEnded = new Set<number>();
+	#checkpointsUnderWay = 0;
 	#waiting: (() => void)[] = [];
 
 	constructor(world: World, options: LiveRunOptions) {
 		this.#world = world;
 		this.#clock = world.time?.clock ?? new WallClock();
 		this.#options = options;
+		this.#clientsMax = world.roles.filter(isClient).length;
 	}
 
 	/** Runs to the end, to an interruption, or to the first failure of a server; closes its connections in every case. */
@@ -114,6 +119,7 @@ export class LiveRun {
 			await this.#openActors(checkpoint);
 			for (const actor of this.#startOrder({isRestored: checkpoint !== undefined})) await actor.start();
 			this.#isStarted = true;
+			for (const place of this.#actors.keys()) this.#changed(place);
 			if (this.#isInterrupted) this.#pause();
 			this.#letTimePass();
 			await this.#until(() => this.#isOver || this.#isAtRest);
@@ -197,9 +203,9 @@ export class LiveRun {
 
 	async #openActors(checkpoint: RunCheckpoint | undefined): Promise<void> {
 		const {scenario, run, folder, trace} = this.#options;
-		for (const role of this.#world.roles) {
+		for (const [place, role] of this.#world.roles.entries()) {
 			const saved = checkpoint?.actors[role.id];
-			const events = this.#eventsOf(role);
+			const events = this.#eventsOf(role, place);
 			const watch = this.#tracing?.watch();
 			this.#actors.push(
 				await this.#world.openActor({...role, scenario, run, folder, clock: this.#clock, saved, events, trace, watch}),
@@ -207,14 +213,14 @@ export class LiveRun {
 		}
 	}
 
-	#eventsOf({kind, id}: ActorRole): ActorEvents {
+	#eventsOf({kind, id}: ActorRole, place: number): ActorEvents {
 		const {run} = this.#options;
 		return {
-			changed: () => this.#wake(),
+			changed: () => this.#changed(place),
 			done: (failure, isLost) => {
 				if (failure) this.#options.onNotice?.(`${id}: ${failure}`);
 				if (failure && isLost && kind === 'client') this.#bus?.publish(leaveFrame(run, id, failure));
-				this.#wake();
+				this.#changed(place);
 			},
 			dropped: (problem, sender) => {
 				if (!this.#dropped[problem.code])
@@ -225,9 +231,24 @@ export class LiveRun {
 		};
 	}
 
-	/** Resolves when a condition on the actors holds; it is looked at whenever one of them has changed. */
+	/** Resolves when a condition on the actors holds; it is looked at whenever what it may depend on has changed. */
 	async #until(holds: () => boolean): Promise<void> {
 		while (!holds()) await new Promise<void>(resolve => this.#waiting.push(resolve));
+	}
+
+	/**
+	Whether the run is over depends on who has ended, and only the end of a server or of the last client can settle it. Whether
+	everybody rests matters to an interruption or a checkpoint alone: nothing that grows with the fleet is done at each step.
+	*/
+	#changed(place: number): void {
+		const actor = this.#actors[place];
+		if (this.#isInterrupted || this.#checkpointsUnderWay > 0 || !actor) {
+			this.#wake();
+			return;
+		}
+		if (!actor.isDone) return;
+		if (isClient(actor)) this.#clientsEnded.add(place);
+		if (!isClient(actor) || this.#clientsEnded.size === this.#clientsMax) this.#wake();
 	}
 
 	#wake(): void {
@@ -312,6 +333,7 @@ export class LiveRun {
 	async #checkpoint({isLast}: {isLast: boolean}): Promise<void> {
 		const clients = this.#actors.filter(isClient);
 		for (const client of clients) client.pause();
+		this.#checkpointsUnderWay++;
 		try {
 			await this.#until(() => clients.every(client => client.isQuiet));
 			const actors = await this.#saveAll({isLast});
@@ -320,6 +342,7 @@ export class LiveRun {
 			const checkpoint = {clockMs: this.#clock.now(), metricsRows: this.#rows.length, actors};
 			await writeCheckpoint(this.#path(runFiles.checkpoints), checkpoint);
 		} finally {
+			this.#checkpointsUnderWay--;
 			if (!this.#isInterrupted) for (const client of clients) client.resume();
 		}
 	}

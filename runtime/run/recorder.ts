@@ -2,10 +2,9 @@
 Hears the reports of a run and writes them as rows of `metrics.jsonl`. It takes no part in training.
 */
 import {createWriteStream, type WriteStream} from 'node:fs';
-import {messageProblem} from '../../protocols/check-message.ts';
-import {decodeFrame} from '../../protocols/codec.ts';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Bus, Frame} from '../../protocols/ports.ts';
+import {receiveFrame} from '../../protocols/receive-frame.ts';
 import {RecentIds} from './recent-ids.ts';
 
 /** A row of `metrics.jsonl`: what its kind's docstring in docs/protocol.md names. */
@@ -54,9 +53,8 @@ export class Recorder {
 	}
 
 	#take(frame: Frame): void {
-		const decoded = decodeFrame(frame);
-		if (!decoded.ok || messageProblem(decoded.envelope.subject, decoded.body)) return;
-		if (!this.#heard.add(decoded.envelope.messageId)) return;
+		const decoded = receiveFrame(frame);
+		if (!decoded.ok || !this.#heard.add(decoded.envelope.messageId)) return;
 		const {kind, timeMs, row} = decoded.body as {kind: MetricsRow['kind']; timeMs: number; row: object};
 		const {id, kind: role} = decoded.envelope.subject;
 		const full: MetricsRow = {

@@ -1,5 +1,6 @@
 import test from 'ava';
 import {mainServerMachine} from '../../actors/main-server.ts';
+import {keysOf} from '../../protocols/table.ts';
 import {agreement, from, handle, roundOpened, Stepper} from '../_helpers/machine.ts';
 
 const input = {
@@ -58,7 +59,7 @@ test('a parallel step waits for the whole cohort and answers each client', t => 
 	server.take(stepDone([2, 3]));
 	t.deepEqual(server.verbs, ['gradient to c0', 'gradient to c1']);
 	t.is(server.context.serverVersion, 1);
-	t.deepEqual(server.context.inbox, {});
+	t.is(server.context.inbox.size, 0);
 });
 
 test('activations that overtake the opening of their round wait for it', t => {
@@ -76,7 +77,7 @@ test('a repeat gets the stored answer and is not applied again', t => {
 
 test('a repeat of a batch that still waits is taken once', t => {
 	const server = inRound().take(activations('c0', 0), activations('c0', 0));
-	t.deepEqual(Object.keys(server.context.inbox), ['c0']);
+	t.deepEqual(keysOf(server.context.inbox), ['c0']);
 	t.is(server.context.arrivals, 1);
 });
 
@@ -88,7 +89,7 @@ test('an older repeat is answered without tensors', t => {
 
 test('what an older incarnation sends is refused, and its batch is forgotten when the newer one comes', t => {
 	const server = inRound().take(activations('c0', 0), hello('c0', 1));
-	t.deepEqual(server.context.inbox, {});
+	t.is(server.context.inbox.size, 0);
 	server.take(activations('c0', 0));
 	t.like(server.one('refused'), {to: 'c0', body: {code: 'fenced', found: '0', expected: 'at least 1'}});
 });
@@ -105,6 +106,14 @@ test('a parallel step goes on with weights that sum to 1 when a member leaves', 
 	const server = inRound().take(activations('c0', 0), left);
 	t.is(server.state, '"stepping"');
 	t.deepEqual(server.context.plan, [{client: 'c0', weight: 1}]);
+});
+
+test('a member that leaves during its step gets no answer, and the others get theirs', t => {
+	const server = inRound().take(activations('c0', 0), activations('c1', 0));
+	t.is(server.state, '"stepping"');
+	server.take(from('c1', 'client', 'leave', {incarnation: 0, reason: 'done'}), stepDone([2, 3]));
+	t.deepEqual(server.verbs, ['gradient to c0']);
+	t.is(server.state, '"collecting"');
 });
 
 test('a sequential server takes batches one by one, in order of arrival', t => {

@@ -1,6 +1,7 @@
 /**
 Invariant 6: aggregation weights sum to 1, every upload counts at most once, nobody absent counts. Seen at the fed server.
 */
+import {emptyTable, keysOf, type Table} from '../../../protocols/table.ts';
 import type {InputRecord, StartedRecord} from '../format.ts';
 import {commandsOf, type Located} from '../trace.ts';
 import type {Report, Rule} from './rule.ts';
@@ -23,8 +24,8 @@ export class UploadRule implements Rule {
 	started({role, snapshot}: StartedRecord, at: Located): void {
 		if (role !== 'fed-server') return;
 		this.#uploads.clear();
-		const {context} = (snapshot ?? {}) as {context?: {uploads?: Record<string, unknown>}};
-		for (const client of Object.keys(context?.uploads ?? {})) this.#uploads.set(client, at);
+		const {context} = (snapshot ?? {}) as {context?: {uploads?: Table<unknown>}};
+		for (const client of keysOf(context?.uploads ?? emptyTable)) this.#uploads.set(client, at);
 	}
 
 	input(record: InputRecord, at: Located): void {
