@@ -13,6 +13,7 @@ export type RunFlags = {
 	readonly resume?: string;
 	readonly processes?: boolean;
 	readonly trace: 'off' | 'digest' | 'full';
+	readonly traceStream?: boolean;
 	readonly json: boolean;
 	readonly quiet: boolean;
 	readonly list?: boolean;

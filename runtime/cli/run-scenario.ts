@@ -30,6 +30,7 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 	const {clock = 'wall'} = flags;
 	checkClock(scenario, flags);
 	checkBus(flags);
+	checkTraceStream(flags);
 	if (flags.resume) await checkHasCheckpoint(join(folder, runFiles.checkpoints));
 	else await checkRunFolder(folder);
 	const view = new RunView(scenario, {isQuiet: flags.quiet || flags.json});
@@ -42,6 +43,7 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 		backend: flags.backend,
 		processes: flags.processes,
 		whatIf,
+		...(flags.traceStream && {traceStreamOf: run}),
 		onNotice: text => view.notice(text),
 		onProgress: progress.onProgress,
 	}).finally(progress.close);
@@ -59,7 +61,13 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 		});
 		view.begin(open.facts, folder);
 		const level = flags.trace;
-		const trace = {level, code: version, backend: open.facts.backend, ...(scenarioHash && {scenarioHash})};
+		const trace = {
+			level,
+			code: version,
+			backend: open.facts.backend,
+			...(scenarioHash && {scenarioHash}),
+			isPublished: flags.traceStream === true,
+		};
 		const result = await interruptible(
 			{scenario, run, folder, isResumed: flags.resume !== undefined, trace},
 			open,
@@ -80,6 +88,15 @@ function checkBus({processes, bus, nats}: RunFlags): void {
 	if (bus === 'nats' || (!processes && !nats)) return;
 	const flag = processes ? '--processes' : '--nats';
 	throw new CutlayerError('usage', `Expected --bus nats with ${flag}, found --bus memory; leave one of the two out`);
+}
+
+function checkTraceStream({traceStream, trace, bus, clock}: RunFlags): void {
+	if (!traceStream || (trace !== 'off' && bus === 'nats' && clock !== 'virtual')) return;
+	const found = trace === 'off' ? '--trace off' : clock === 'virtual' ? '--clock virtual' : '--bus memory';
+	throw new CutlayerError(
+		'usage',
+		`Expected a trace and a run over NATS with --trace-stream, found ${found}; leave one of the two out`,
+	);
 }
 
 function checkClock({faults, name}: Scenario, {clock = 'wall', resume}: RunFlags): void {

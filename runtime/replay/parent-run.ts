@@ -108,7 +108,7 @@ export async function firstDifference(folderA: string, folderB: string, at: numb
 		const [left, right] = [a.records(), b.records()];
 		for (let n = 1; n < at; n++) {
 			const [one, two] = [await left.next(), await right.next()];
-			if (one.done || two.done || JSON.stringify(one.value) !== JSON.stringify(two.value)) return n;
+			if (one.done || two.done || JSON.stringify(one.value.record) !== JSON.stringify(two.value.record)) return n;
 		}
 		return undefined;
 	} finally {

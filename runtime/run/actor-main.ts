@@ -75,7 +75,17 @@ class ServedActor {
 		const {scenario} = preparation;
 		const clock = new WallClock(Date.now() - startedAtMs);
 		const onNotice = (text: string) => this.#ipc!.tell('notice', text);
-		const tracing = {scenario, folder, clock, clockKind: 'wall', process: this.#role.id, onNotice} as const;
+		const {connect} = parts;
+		const tracing = {
+			scenario,
+			run,
+			folder,
+			connect,
+			clock,
+			clockKind: 'wall',
+			process: this.#role.id,
+			onNotice,
+		} as const;
 		this.#tracing = trace && (await openTracing({...trace, ...tracing}));
 		const watch = this.#tracing?.watch();
 		const request = {...this.#role, scenario, run, folder, clock, saved, events: this.#events(), watch};

@@ -186,13 +186,15 @@ export class LiveRun {
 	}
 
 	async #trace(): Promise<Tracing | undefined> {
-		const {trace, scenario, folder, onNotice = () => undefined} = this.#options;
+		const {trace, scenario, run, folder, onNotice = () => undefined} = this.#options;
 		return (
 			trace &&
 			openTracing({
 				...trace,
 				scenario,
+				run,
 				folder,
+				connect: this.#world.connect,
 				clock: this.#clock,
 				clockKind: this.#world.time?.kind ?? 'wall',
 				onRecord: this.#world.time?.recorded,

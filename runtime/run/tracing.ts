@@ -2,14 +2,17 @@
 The trace of a run: opens the stream of this process in the run folder and closes it with the reason why the run ended.
 */
 import {readdir} from 'node:fs/promises';
-import {join} from 'node:path';
-import type {Clock} from '../../protocols/ports.ts';
+import {basename, join} from 'node:path';
+import type {Bus, Clock} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
+import {traceSubject} from '../../protocols/trace-parts.ts';
 import type {HostObserver} from '../host/observer.ts';
+import {openTraceFile, type TraceFile} from '../trace/file.ts';
 import type {EndRecord, TraceHeader, TraceLevel} from '../trace/format.ts';
 import {hashOf, TraceRecorder} from '../trace/record.ts';
 import {runFiles} from './folder.ts';
 import {fullDisk} from './full-disk.ts';
+import {TracePublisher} from './trace-publisher.ts';
 
 /** What is recorded, and what of the run's surroundings equal runs share. */
 export type TraceOptions = {
@@ -20,6 +23,8 @@ export type TraceOptions = {
 	readonly backend: string;
 	/** Stands for what is run; default the hash of the scenario. */
 	readonly scenarioHash?: string;
+	/** Published as well, for \`cutlayer trace pull\`. */
+	readonly isPublished?: boolean;
 };
 
 export type TracingOptions = TraceOptions & {
@@ -32,6 +37,9 @@ export type TracingOptions = TraceOptions & {
 	readonly process?: string;
 	/** Told of the number of each record. */
 	readonly onRecord?: ((n: number) => void) | undefined;
+	/** The run's id on the bus, and a connection to publish to, which is closed with the trace. */
+	readonly run: string;
+	readonly connect: (name: string) => Promise<Bus>;
 	readonly onNotice: (text: string) => void;
 };
 
@@ -48,7 +56,8 @@ export async function openTracing(options: TracingOptions): Promise<Tracing | un
 	if (level === 'off') return undefined;
 	const folder = join(options.folder, runFiles.trace);
 	const full = scenario.faults.find(fault => fault.kind === 'disk-full');
-	return TraceRecorder.open({
+	const publisher = options.isPublished ? await openPublisher(options, name) : undefined;
+	const recorder = await TraceRecorder.open({
 		folder,
 		stream: await freeStream(folder, name),
 		header: {code, scenarioHash, seed: scenario.seed, backend, clock: clockKind, level},
@@ -56,7 +65,25 @@ export async function openTracing(options: TracingOptions): Promise<Tracing | un
 		onNotice,
 		...(onRecord && {onRecord}),
 		...(full && {open: fullDisk(full.atMs, clock)}),
+		...(publisher && {open: path => openPublished(path, publisher)}),
 	});
+	return {
+		watch: () => recorder.watch(),
+		close: async reason => {
+			await recorder.close(reason);
+			await publisher?.close();
+		},
+	};
+}
+
+async function openPublisher({run, connect, onNotice}: TracingOptions, name: string): Promise<TracePublisher> {
+	return new TracePublisher({bus: await connect('trace'), subject: traceSubject(run, name), onNotice});
+}
+
+/** The index can be made again and stays here. */
+async function openPublished(path: string, publisher: TracePublisher): Promise<TraceFile> {
+	const file = await openTraceFile(path);
+	return path.endsWith('.trace') ? publisher.watched(file, basename(path)) : file;
 }
 
 /** `run`, then `run.2`, `run.3`, ... for each time the run went on. */

@@ -8,6 +8,7 @@ import type {NamedTensors} from '../../protocols/tensor.ts';
 import {startBroker} from '../bus/broker.ts';
 import {createMemoryBroker} from '../bus/memory.ts';
 import {connectNats} from '../bus/nats.ts';
+import {openTraceStream} from '../bus/trace-stream.ts';
 import {type Opened, ThreadCompute} from '../compute/thread.ts';
 import {openTokenizer} from '../data/tokenizer.ts';
 import type {ModelConfig} from '../model/config.ts';
@@ -34,6 +35,8 @@ export type WorldOptions = {
 	readonly backend?: BackendKind | undefined;
 	/** A process for each actor; default all in this one. */
 	readonly processes?: boolean | undefined;
+	/** The run whose trace the broker is to keep. */
+	readonly traceStreamOf?: string | undefined;
 	/** In virtual time: from a record on the run goes otherwise. */
 	readonly whatIf?: SimulatedChange | undefined;
 	readonly onNotice: (text: string) => void;
@@ -76,6 +79,7 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 		const data = await openRunData(scenario, tokenizer, options.processes ? [] : undefined);
 		const initial = await loadInitial(scenario, weights.config);
 		const broker = await openBroker(options, closers);
+		if (options.traceStreamOf !== undefined) await keepTrace(options.traceStreamOf, broker);
 		const {config, modelHash} = weights;
 		const model = {config, modelHash, vocabularyHash: tokenizer.vocabularyHash};
 		const resolved = resolveBackend(options.backend);
@@ -172,6 +176,14 @@ async function openBroker({bus, natsUrl, clock, onNotice}: WorldOptions, closers
 		connect: name => connectNats({url: broker.url, name, onNotice}),
 		text: `nats-server at ${broker.url} (embedded, found by ${found.source})`,
 	};
+}
+
+/** Throws `usage` without a broker, and what `openTraceStream` throws. */
+async function keepTrace(run: string, {url, text}: Connect): Promise<void> {
+	if (url === undefined)
+		throw new CutlayerError('usage', `Expected a nats-server for --trace-stream, found ${text}; name one with --nats`);
+	const bus = await connectNats({url, name: 'trace'});
+	await openTraceStream(bus, run).finally(() => bus.close());
 }
 
 /** Throws `broker-unreachable` before anything else is opened or written. */

@@ -49,6 +49,7 @@ export function registerRun(program: Command): void {
 				.choices(['off', 'digest', 'full'])
 				.default('digest'),
 		)
+		.option('--trace-stream', 'publish the trace as well, for `cutlayer trace pull`', false)
 		.option('--processes', 'a process for each actor', false)
 		.option('--resume <folder>', 'go on with an interrupted run')
 		.option('--list', 'show the scenarios that come with Cutlayer', false)

@@ -4,6 +4,7 @@
 import {type Command, Option} from 'commander';
 import type {BlameFlags} from '../blame.ts';
 import type {ListFlags} from '../trace-flags.ts';
+import type {PullFlags} from '../trace-pull.ts';
 import {recordNumber} from './replay.ts';
 
 const examples = `
@@ -14,6 +15,7 @@ Examples:
   $ cutlayer trace check runs/quickstart
   $ cutlayer trace export runs/quickstart --format perfetto --out trace.json
   $ cutlayer trace follow runs/quickstart --actor c0
+  $ cutlayer trace pull --nats nats://10.0.0.5:4222 --run e2e-1a2b3c --out runs/pulled
   $ cutlayer trace blame runs/stragglers --loss --round 5
 `;
 
@@ -75,6 +77,15 @@ export function registerTrace(program: Command): void {
 		.option('--verb <verb>', 'only where this message, pass or event came or left')
 		.option(...json)
 		.action(async (path: string, flags: ListFlags) => (await actions()).follow(path, flags));
+	trace
+		.command('pull')
+		.description('get the trace of a run from its broker, to its end; the run has --trace-stream')
+		.requiredOption('--nats <url>', 'the broker of the run')
+		.requiredOption('--run <id>', 'the id of the run: `run` in its config.json')
+		.option('--out <folder>', 'where its trace/ goes; default runs/<id>')
+		.option('--now', 'take what is there, and do not wait for the end of the run', false)
+		.option(...json)
+		.action(async (flags: PullFlags) => (await import('../trace-pull.ts')).pull(flags));
 	trace
 		.command('blame')
 		.description('run again without each client in turn, and say who moved the validation loss most')
