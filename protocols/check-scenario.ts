@@ -156,13 +156,13 @@ function descend(schema: Schema, value: unknown, keys: readonly string[]) {
 }
 
 function allowed(schema: Schema, problem: {keyword: string; message: string; params: unknown}): string {
-	if (problem.keyword === 'required') {
-		return `the key \`${(problem.params as {requiredProperties: string[]}).requiredProperties.join('`, `')}\``;
-	}
 	const kinds = schema.anyOf?.map(
 		branch => branch.properties?.kind?.const ?? branch.const ?? (branch as Json).description,
 	);
 	if (kinds) return `${schema.anyOf![0]!.properties ? 'kind ' : ''}one of ${kinds.join(', ')}`;
+	if (problem.keyword === 'required') {
+		return `the key \`${(problem.params as {requiredProperties: string[]}).requiredProperties.join('`, `')}\``;
+	}
 	const {type, minimum, maximum, exclusiveMinimum} = schema as Json;
 	const bounds = [
 		minimum === undefined ? '' : ` >= ${minimum}`,

@@ -4,7 +4,7 @@ Several runs side by side: what each needed to a common target loss, as figures,
 import * as Plot from '@observablehq/plot';
 import {parseHTML} from 'linkedom';
 import {bytesText, durationText} from '../units.ts';
-import type {RecordedRun, Row} from './read.ts';
+import type {Json, RecordedRun, Row} from './read.ts';
 import {numberAt, valueAt} from './read.ts';
 
 /** One validation loss of a run; bytes are those of all clients so far. */
@@ -29,17 +29,19 @@ export type ComparedRun = {
 	readonly idleServer: number | undefined;
 	/** Frames refused, by reason. */
 	readonly dropped: Readonly<Record<string, number>>;
+	/** Where a what-if parts from its parent; null for other runs. */
+	readonly parts: {readonly record: number; readonly seconds: number} | null;
 };
 
 export type Comparison = {readonly targetLoss: number | undefined; readonly runs: readonly ComparedRun[]};
 
 /** `targetLoss` defaults to the largest final loss: the lowest that all of them reach. Equal names get a number. */
 export function compareRuns(recorded: readonly RecordedRun[], targetLoss?: number): Comparison {
-	const names = uniqueNames(recorded.map(({config}) => String(valueAt(config, 'scenario.name') ?? 'run')));
+	const names = uniqueNames(recorded.map(({config}) => nameOf(config)));
 	const all = recorded.map(({rows}, index) => pointsOf(rows, names[index]!));
 	const finals = all.flatMap(points => points.at(-1)?.loss ?? []);
 	const target = targetLoss ?? (finals.length > 0 ? Math.max(...finals) : undefined);
-	const runs = recorded.map(({summary}, index) => {
+	const runs = recorded.map(({config, summary}, index) => {
 		const points = all[index]!;
 		const share = (key: string) => (valueAt(summary, key) === undefined ? undefined : numberAt(summary, key));
 		return {
@@ -50,6 +52,7 @@ export function compareRuns(recorded: readonly RecordedRun[], targetLoss?: numbe
 			idleClients: share('idleShare.clients'),
 			idleServer: share('idleShare.mainServer'),
 			dropped: (valueAt(summary, 'dropped') ?? {}) as Record<string, number>,
+			parts: partingOf(config),
 		};
 	});
 	return {targetLoss: target, runs};
@@ -67,6 +70,18 @@ function pointsOf(rows: readonly Row[], name: string): ComparedPoint[] {
 		return [{name, seconds: row.timeMs / 1000, round, bytes: bytesUp + bytesDown, bytesUp, bytesDown, loss}];
 	});
 }
+
+/** A what-if is called after its parent and what it changes. */
+function nameOf(config: Json): string {
+	const name = String(valueAt(config, 'scenario.name') ?? 'run');
+	const label = valueAt(config, 'whatIf.label');
+	return typeof label === 'string' ? `${name} ${label.slice(0, 60)}` : name;
+}
+
+const partingOf = (config: Json): ComparedRun['parts'] =>
+	valueAt(config, 'whatIf') === undefined
+		? null
+		: {record: numberAt(config, 'whatIf.at'), seconds: numberAt(config, 'whatIf.atMs') / 1000};
 
 const uniqueNames = (names: readonly string[]): string[] =>
 	names.map((name, index) => {
@@ -95,7 +110,13 @@ export function comparisonText({targetLoss, runs}: Comparison): string {
 	const widths = header.map((title, column) => Math.max(title.length, ...lines.map(line => line[column]!.length)));
 	const table = [header, ...lines].map(line => line.map((cell, column) => cell.padEnd(widths[column]!)).join('  '));
 	const target = targetLoss === undefined ? 'no run was evaluated' : targetLoss.toFixed(4);
-	return `time, rounds and bytes of all clients to a validation loss of ${target}\n${table.map(line => line.trimEnd()).join('\n')}\n`;
+	const partings = runs.flatMap(({name, parts}) =>
+		parts
+			? [`${name}: parts from its parent at record ${parts.record}, ${durationText(parts.seconds)} after the start`]
+			: [],
+	);
+	const text = [...table.map(line => line.trimEnd()), ...partings];
+	return `time, rounds and bytes of all clients to a validation loss of ${target}\n${text.join('\n')}\n`;
 }
 
 /** The validation loss against time, bytes and rounds, one line a run: an SVG file. */
@@ -119,6 +140,9 @@ export function comparisonPicture({runs, targetLoss}: Comparison): string {
 			y: {label: '↑ validation loss, nats a token', grid: true, nice: true},
 			marks: [
 				...(targetLoss === undefined ? [] : [Plot.ruleY([targetLoss], {strokeDasharray: '4 4', strokeOpacity: 0.6})]),
+				...(x === 'seconds'
+					? runs.flatMap(({parts}) => (parts ? [Plot.ruleX([parts.seconds], {strokeDasharray: '2 3'})] : []))
+					: []),
 				Plot.lineY(points, {x, y: 'loss', stroke: 'name', strokeWidth: 2}),
 				Plot.text(
 					points,
