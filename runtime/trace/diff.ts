@@ -101,7 +101,11 @@ function digestOf(record: TraceRecord, isOrdered: boolean): string {
 	return createHash('sha256').update(JSON.stringify(content)).digest('hex').slice(0, 32);
 }
 
-const orderedContent = ({n: _, t: __, ...content}: TraceRecord): unknown => content;
+function orderedContent({n: _, t: __, ...content}: TraceRecord): unknown {
+	// Which record caused it is another number of a record.
+	const {by: ___, ...kept} = content as {readonly by?: number};
+	return kept;
+}
 
 /** What came in; in real time what followed depends on what else had come. */
 function contentOf(record: TraceRecord): unknown {

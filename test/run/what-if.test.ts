@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {type Change, changedScenario} from '../../protocols/what-if.ts';
 import {replayTrace} from '../../runtime/replay/replay.ts';
+import {firstParting, type Parting} from '../../runtime/trace/diff.ts';
 import type {InputRecord, TraceRecord} from '../../runtime/trace/format.ts';
 import {checkTrace} from '../../runtime/trace/invariants.ts';
 import {randomScenario} from '../_helpers/random-scenario.ts';
@@ -147,6 +148,25 @@ test('a client taken out says so, and the rounds after it have no upload of it',
 	t.true(uploads.includes('c1'));
 	t.false(uploads.includes('c2'));
 	t.is(other.summary.status, 'done');
+});
+
+test('two runs part where something other happened, not where a record has another number', async t => {
+	const parent = await record(plain);
+	const at = numberOf(parent.records, ({event}) => event.type === 'aggregate.done');
+	let found: Parting | undefined;
+	await record(plain, {
+		read: folder =>
+			record(plain, {
+				whatIf: changed(plain, at, [{kind: 'without', client: 'c2'}]),
+				read: async other => {
+					found = await withTrace(folder, a => withTrace(other, b => firstParting(a, b)));
+				},
+			}).then(() => undefined),
+	});
+	t.not(found, undefined);
+	const {actor, a, b} = found!;
+	const without = ({n: _, t: __, by: ___, ...content}: InputRecord) => content;
+	t.notDeepEqual(without(a!.record as InputRecord), without(b!.record as InputRecord), actor);
 });
 
 test('a changed policy enters the fed server as an event of the trace and decides the next aggregation', async t => {
