@@ -99,11 +99,17 @@ function checkTraceStream({traceStream, trace, bus, clock}: RunFlags): void {
 	);
 }
 
-function checkClock({faults, name}: Scenario, {clock = 'wall', resume}: RunFlags): void {
+function checkClock({faults, name}: Scenario, {clock = 'wall', resume, processes}: RunFlags): void {
 	if (clock === 'wall' && faults.length > 0) {
 		throw new CutlayerError(
 			'usage',
 			`Scenario ${name} has ${faults.length} faults, which happen in virtual time only: add --clock virtual`,
+		);
+	}
+	if (clock === 'virtual' && processes) {
+		throw new CutlayerError(
+			'usage',
+			'In virtual time all actors share a process: leave --processes or --clock virtual out',
 		);
 	}
 	if (clock === 'virtual' && resume) {

@@ -15,6 +15,7 @@ import {FaultyCompute} from '../sim/faulty-compute.ts';
 import {FrameFate} from '../sim/frame-fate.ts';
 import {SimNetwork} from '../sim/network.ts';
 import {RespecCompute} from '../sim/respec-compute.ts';
+import {Carrier} from './carrier.ts';
 import {inputChanges, specOf} from './change.ts';
 import type {World} from './live-run.ts';
 import {type LocalParts, localActors} from './local-actor.ts';
@@ -25,6 +26,8 @@ import {SimulatedActor, type Simulation, timesOf} from './simulated-actor.ts';
 export type SimulationParts = Omit<LocalParts, 'connect'> & {
 	readonly scenario: Scenario;
 	readonly rowsCut: () => number;
+	/** Makes connections of a real bus that the frames cross; default none is crossed. */
+	readonly connectReal?: ((name: string) => Promise<Bus>) | undefined;
 	/** From a record on the run goes otherwise. */
 	readonly whatIf?: SimulatedChange | undefined;
 };
@@ -37,6 +40,8 @@ export type SimulationFigures = {
 	readonly virtualMs: number;
 	readonly messages: number;
 	readonly messagesLost: number;
+	/** Messages that crossed a real bus, one for each receiver. */
+	readonly messagesCarried: number;
 	/** Virtual time each actor computed, ms. */
 	readonly busyMs: Readonly<Record<string, number>>;
 };
@@ -50,7 +55,8 @@ export type SimulatedWorld = World & {
 type Sim = Simulation & {readonly network: SimNetwork; readonly compute: SimCompute};
 
 export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: SimulationParts): SimulatedWorld {
-	const time = new VirtualTime(settled);
+	const carrier = parts.connectReal && new Carrier(parts.connectReal);
+	const time = new VirtualTime(carrier ? () => carrier.settled() : settled);
 	const point = whatIf && new ChangePoint(whatIf.whatIf);
 	let scenario = first;
 	let devices = devicesOf(scenario);
@@ -61,7 +67,10 @@ export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: Sim
 	const {model} = parts;
 	const inner = new RespecCompute(new FaultyCompute(parts.compute, faults, () => time.nowMs));
 	const compute = new SimCompute({time, inner, config: model.config, seed, faults, deviceOf});
-	const connect = (name: string): Promise<Bus> => Promise.resolve(network.connect(name));
+	const connect = async (name: string): Promise<Bus> => {
+		const simulated = network.connect(name);
+		return carrier ? carrier.carry(name, simulated) : simulated;
+	};
 	const connectActor = async (name: string) => {
 		const bus = await connect(name);
 		return point ? changedBus(bus, name, point, time) : bus;
@@ -101,6 +110,7 @@ export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: Sim
 			virtualMs: time.nowMs,
 			messages: network.delivered,
 			messagesLost: network.lost,
+			messagesCarried: carrier?.carried ?? 0,
 			busyMs: compute.busyMs(),
 		}),
 		unmet: () => point?.unmet ?? [],

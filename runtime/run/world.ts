@@ -127,7 +127,7 @@ async function openHere(
 	const parts = {model, compute, connect, clients, validation, initial};
 	const world =
 		clock === 'virtual'
-			? simulatedWorld({...parts, scenario, rowsCut, whatIf})
+			? simulatedWorld({...parts, scenario, rowsCut, whatIf, ...(broker.url !== undefined && {connectReal: connect})})
 			: {roles: rolesOf(scenario), openActor: localActors(parts), connect, rowsCut};
 	return {world, opened};
 }
@@ -161,7 +161,7 @@ type Connect = {
 };
 
 async function openBroker({bus, natsUrl, clock, onNotice}: WorldOptions, closers: Closer[]): Promise<Connect> {
-	if (clock === 'virtual') return memoryBroker('simulated, in virtual time');
+	if (clock === 'virtual' && bus === 'memory') return memoryBroker('simulated, in virtual time');
 	if (bus === 'memory') return memoryBroker('memory, as asked for');
 	if (natsUrl) return foreignBroker(natsUrl, onNotice);
 	const found = findBroker();

@@ -1,25 +1,29 @@
 /**
-A whole training in virtual time with shapes-only or real arithmetic on a tiny model; what it wrote and in which order.
+A whole training in virtual time with shapes-only or real arithmetic on a tiny model; what it wrote and in which order. Every
+one is replayed, and every invariant of its trace checked.
 */
 import {mkdtemp, readFile, rm} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {checkScenario} from '../../protocols/check-scenario.ts';
-import type {Compute} from '../../protocols/ports.ts';
+import type {Bus, Compute} from '../../protocols/ports.ts';
 import type {Scenario, ScenarioFile} from '../../protocols/scenario.ts';
 import {LocalCompute} from '../../runtime/compute/local.ts';
 import {ShapesCompute} from '../../runtime/compute/shapes.ts';
 import type {PackedBatch} from '../../runtime/data/batches.ts';
 import type {ModelConfig} from '../../runtime/model/config.ts';
 import {randomStream} from '../../runtime/random.ts';
+import {replayTrace} from '../../runtime/replay/replay.ts';
 import {LiveRun, type RunResult} from '../../runtime/run/live-run.ts';
 import {clientIds} from '../../runtime/run/plan.ts';
 import type {MetricsRow} from '../../runtime/run/recorder.ts';
 import {type SimulatedChange, type SimulationFigures, simulatedWorld} from '../../runtime/run/simulated.ts';
 import type {TraceOptions} from '../../runtime/run/tracing.ts';
+import {checkTrace} from '../../runtime/trace/invariants.ts';
 import {openWeights} from '../../runtime/weights/load.ts';
 import {nativeBackend} from './backend.ts';
 import {goldenPath} from './golden.ts';
+import {withTrace} from './traces.ts';
 
 export const simConfig: ModelConfig = {
 	family: 'gpt2',
@@ -87,7 +91,22 @@ export type SimulateOptions = {
 	/** |D_i| of a client; default 10 times its place and 10. */
 	readonly samplesOf?: (index: number) => number;
 	readonly notices?: string[];
+	/** A real bus that the frames cross; with it a name of its own for the run on it. */
+	readonly connectReal?: (name: string) => Promise<Bus>;
+	readonly run?: string;
 };
+
+const traced: TraceOptions = {level: 'digest', code: 'test', backend: 'test'};
+
+/** Throws when a replay of the trace in a run folder parts from it, or an invariant does not hold. */
+async function checkFolder(folder: string, scenario: Scenario): Promise<void> {
+	await withTrace(folder, async trace => {
+		const {divergence} = await replayTrace(trace);
+		const {violations} = await checkTrace(trace);
+		const problems = [...(divergence ? [divergence.what] : []), ...violations.map(({text}) => text)];
+		if (problems.length > 0) throw new Error(`${problems.join('\n')}\nin ${JSON.stringify(scenario)}`);
+	});
+}
 
 export async function simulate(scenario: Scenario, options: SimulateOptions = {}): Promise<Simulated> {
 	const folder = await mkdtemp(join(tmpdir(), 'cutlayer-sim-'));
@@ -111,11 +130,12 @@ export async function simulate(scenario: Scenario, options: SimulateOptions = {}
 			validation,
 			rowsCut: () => 0,
 			whatIf: options.whatIf,
+			connectReal: options.connectReal,
 		});
 		const rows: MetricsRow[] = [];
 		const run = new LiveRun(world, {
 			scenario,
-			run: 'sim',
+			run: options.run ?? 'sim',
 			folder,
 			isResumed: false,
 			onRow: row => {
@@ -123,9 +143,10 @@ export async function simulate(scenario: Scenario, options: SimulateOptions = {}
 				options.onRow?.(row);
 			},
 			onNotice: text => options.notices?.push(text),
-			...(options.trace && {trace: options.trace}),
+			trace: options.trace ?? traced,
 		});
 		const result = await run.run();
+		if (options.trace?.level !== 'off') await checkFolder(folder, scenario);
 		await options.read?.(folder);
 		const metrics = await readFile(join(folder, 'metrics.jsonl'), 'utf8');
 		return {...result, scenario, rows, metrics, figures: world.figures()};

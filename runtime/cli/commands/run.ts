@@ -10,6 +10,7 @@ Examples:
   $ cutlayer run e2e --steps 40 --seed 7 --out runs/e2e-7
   $ cutlayer run my-scenario.ts --set lora.rank=8 --set data.partition.kind=dirichlet
   $ cutlayer run stragglers --clock virtual
+  $ cutlayer run stragglers --clock virtual --bus nats
   $ cutlayer run runs/e2e-7/config.json --out runs/e2e-again
   $ cutlayer run --resume runs/e2e-7
 `;
@@ -36,7 +37,12 @@ export function registerRun(program: Command): void {
 			(value, all: string[]) => [...all, value],
 			[],
 		)
-		.addOption(new Option('--bus <kind>', 'what carries the messages').choices(['nats', 'memory']).default('nats'))
+		.addOption(
+			new Option('--bus <kind>', 'what carries the messages; default nats, and memory in virtual time').choices([
+				'nats',
+				'memory',
+			]),
+		)
 		.addOption(
 			new Option('--clock <kind>', 'real time, or simulated devices and links in virtual time')
 				.choices(['wall', 'virtual'])
@@ -56,13 +62,20 @@ export function registerRun(program: Command): void {
 		.option('--json', 'print one JSON object at the end, nothing else on stdout', false)
 		.option('--quiet', 'print no progress', false)
 		.addHelpText('after', examples)
-		.action(async (name: string | undefined, flags: RunFlags) => {
+		.action(async (name: string | undefined, given: GivenFlags) => {
+			const flags: RunFlags = {...given, bus: given.bus ?? defaultBus(given)};
 			if (flags.list) return list(flags.json);
 			// What a run needs is loaded only when there is one.
 			const {runScenario} = await import('../run-scenario.ts');
 			await runScenario(name, flags);
 		});
 }
+
+type GivenFlags = Omit<RunFlags, 'bus'> & {readonly bus?: RunFlags['bus']};
+
+/** In virtual time both give the same run, and memory starts no broker. */
+const defaultBus = ({clock, nats}: GivenFlags): RunFlags['bus'] =>
+	clock === 'virtual' && nats === undefined ? 'memory' : 'nats';
 
 async function list(json: boolean): Promise<void> {
 	const {openScenario, shippedScenarios} = await import('../scenario-files.ts');
