@@ -43,6 +43,8 @@ export type FedServerContext = FedServerInput & {
 	readonly stepsDone: number;
 	readonly isDeadlinePast: boolean;
 	readonly isPauseAsked: boolean;
+	/** The round under way is the last one. */
+	readonly isFinishAsked: boolean;
 	readonly failure: string | null;
 };
 

@@ -4,7 +4,7 @@ cohort's uploads as its closing rule says, aggregates, and opens the next until 
 
 Pure: what it does to the world is the action `send` and its passes, all provided by the host.
 */
-import {assign, setup} from 'xstate';
+import {assign, not, setup} from 'xstate';
 import type {Outgoing} from '../protocols/events.ts';
 import {emptyTable, entriesOf, entryOf, mapTable, valuesOf, withEntry, withoutEntries} from '../protocols/table.ts';
 import {memberOf} from './cohort.ts';
@@ -51,7 +51,8 @@ const machineSetup = setup({
 			context.roster.size + context.gone.length >= context.clientsExpected &&
 			(context.isMainServerHere || !context.hasMainServer),
 		hasData: ({context}) => valuesOf(context.roster).some(member => member.samples > 0),
-		isTrained: ({context}) => context.stepsDone >= context.stepsTotal,
+		isTrained: ({context}) => context.isFinishAsked || context.stepsDone >= context.stepsTotal,
+		isDeserted: ({context}) => context.roster.size === 0 && !context.isFinishAsked,
 		isClosed: ({context}) => closingOf(context) === 'close',
 		isVoid: ({context}) => closingOf(context) === 'void',
 		/** Not after the last round: what goes on from there would end before anybody hears it. */
@@ -161,6 +162,7 @@ export const fedServerMachine = machineSetup.createMachine({
 		stepsDone: 0,
 		isDeadlinePast: false,
 		isPauseAsked: false,
+		isFinishAsked: false,
 		failure: null,
 	}),
 	initial: 'active',
@@ -172,6 +174,7 @@ export const fedServerMachine = machineSetup.createMachine({
 		leave: {actions: loseMember},
 		'host.pause': {actions: assign({isPauseAsked: true})},
 		'host.resume': {actions: unpause},
+		'host.finish': {actions: assign({isFinishAsked: true})},
 		// States that do more when they are restored do this too.
 		'host.restored': {actions: unpause},
 	},
@@ -205,8 +208,14 @@ export const fedServerMachine = machineSetup.createMachine({
 									target: 'collecting',
 									actions: [openRound, {type: 'send', params: say.roundOpening}],
 								},
+								{guard: 'isDeserted', target: 'deserted'},
 								{target: '#fed-server.failed', actions: assign({failure: say.nobodyHasData})},
 							],
+						},
+						// Everybody has left: who comes next opens the next round.
+						deserted: {
+							tags: 'quiet',
+							always: {guard: not('isDeserted'), target: 'deciding'},
 						},
 						paused: {
 							tags: 'quiet',

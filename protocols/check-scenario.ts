@@ -194,6 +194,13 @@ function checkSense(scenario: Scenario, source: string): void {
 			`${aggregation.kind} needs 2 x ${aggregation.byzantine} + 3 clients, got ${clients}; lower it or add clients`,
 		);
 	}
+	if (scenario.stop.targetLoss !== undefined && (scenario.evaluation.everyRounds === 0 || data.validationRows === 0)) {
+		throw invalid(
+			source,
+			'stop.targetLoss',
+			'the validation loss is never measured; set evaluation.everyRounds and data.validationRows above 0',
+		);
+	}
 	const fault = faultProblem(scenario);
 	if (fault) throw invalid(source, fault.path, fault.problem);
 	if (closing.kind === 'quorum') {

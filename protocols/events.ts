@@ -26,6 +26,8 @@ export type HostEvent =
 	/** Stop at the next step boundary. */
 	| {readonly type: 'host.pause'}
 	| {readonly type: 'host.resume'}
+	/** To the fed server: the round under way is the last one. */
+	| {readonly type: 'host.finish'}
 	/** From now on these values of its input are others: a policy, a time-out. */
 	| {readonly type: 'host.changed'; readonly input: Readonly<Record<string, unknown>>}
 	/** A pass threw; the text is for the user. */

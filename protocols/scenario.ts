@@ -148,6 +148,19 @@ export const scenarioSchema = section({
 	lora: section(lora.properties, {default: {}}),
 	data,
 	training: section(training.properties, {default: {}}),
+	stop: section(
+		{
+			rounds: Type.Optional(Type.Integer({minimum: 1, maximum: 1e9, description: 'aggregations'})),
+			tokens: Type.Optional(Type.Integer({minimum: 1, maximum: 1e15, description: 'of all clients'})),
+			targetLoss: Type.Optional(
+				Type.Number({exclusiveMinimum: 0, maximum: 1e6, description: 'of the validation rows'}),
+			),
+			timeMs: Type.Optional(
+				Type.Number({exclusiveMinimum: 0, maximum: 1e12, description: 'of the run, virtual or real'}),
+			),
+		},
+		{description: 'ends the run before training.steps: the round under way is then the last', default: {}},
+	),
 	update: Type.Union(
 		[
 			section({kind: Type.Literal('parallel')}),

@@ -50,6 +50,7 @@ class ServedActor {
 			open: (opening: Opening) => this.#open(opening),
 			start: () => this.#start(),
 			pause: () => this.#actor?.pause(),
+			finish: () => this.#actor?.finish?.(),
 			resume: () => this.#actor?.resume(),
 			save: (options: {isLast: boolean}) => this.#actor!.save(options),
 			readAdapter: () => this.#actor!.readAdapter(),

@@ -125,6 +125,10 @@ export class ActorProcess implements RunningActor {
 		this.#ipc.tell('resume');
 	}
 
+	finish(): void {
+		this.#ipc.tell('finish');
+	}
+
 	async save(options: {readonly isLast: boolean}): Promise<ActorCheckpoint> {
 		return (await this.#ipc.ask('save', options)) as ActorCheckpoint;
 	}

@@ -17,6 +17,7 @@ import {runFiles} from './folder.ts';
 import {keepRows} from './metrics-file.ts';
 import {type MetricsRow, Recorder} from './recorder.ts';
 import type {ActorEvents, ActorRole, OpenActor, RunningActor} from './running-actor.ts';
+import {endingOf, Stopping} from './stopping.ts';
 import {type RunSummary, summarise} from './summary.ts';
 import {openTracing, type TraceOptions, type Tracing} from './tracing.ts';
 
@@ -95,7 +96,9 @@ export class LiveRun {
 	#isStarted = false;
 	/** That checkpoints cannot be written is said once, until one is. */
 	#isCheckpointMissed = false;
-	#stopping: Promise<unknown> | undefined;
+	readonly #stopping: Stopping;
+	#finishReason: string | undefined;
+	#leaving: Promise<unknown> | undefined;
 	readonly #clientsMax: number;
 	/** Places of clients that have ended. */
 	readonly #clientsEnded = new Set<number>();
@@ -107,6 +110,7 @@ export class LiveRun {
 		this.#clock = world.time?.clock ?? new WallClock();
 		this.#options = options;
 		this.#clientsMax = world.roles.filter(isClient).length;
+		this.#stopping = new Stopping(options.scenario.stop);
 	}
 
 	/** Runs to the end, to an interruption, or to the first failure of a server; closes its connections in every case. */
@@ -119,10 +123,13 @@ export class LiveRun {
 			await this.#openActors(checkpoint);
 			for (const actor of this.#startOrder({isRestored: checkpoint !== undefined})) await actor.start();
 			this.#isStarted = true;
+			const {timeMs} = this.#options.scenario.stop;
+			const timer = timeMs && this.#clock.setTimeout(() => this.#finish(`stop.timeMs ${timeMs} is over`), timeMs);
 			for (const place of this.#actors.keys()) this.#changed(place);
 			if (this.#isInterrupted) this.#pause();
 			this.#letTimePass();
 			await this.#until(() => this.#isOver || this.#isAtRest);
+			if (timer) this.#clock.clearTimeout(timer);
 			this.#world.time?.stop();
 			const result = await this.#conclude();
 			this.#status = result.summary.status;
@@ -154,6 +161,13 @@ export class LiveRun {
 		});
 	}
 
+	/** Lets the round under way be the last, for the first reason that comes. */
+	#finish(reason: string | undefined): void {
+		if (reason === undefined || this.#finishReason !== undefined) return;
+		this.#finishReason = reason;
+		this.#actors.find(actor => actor.kind === 'fed-server')?.finish?.();
+	}
+
 	/** Stops at the next step boundary and leaves a checkpoint. */
 	interrupt(): void {
 		if (this.#isInterrupted) return;
@@ -180,6 +194,7 @@ export class LiveRun {
 			onRow: row => {
 				this.#rows.push(row);
 				this.#options.onRow?.(row);
+				this.#finish(this.#stopping.take(row));
 			},
 			onProblem: error => this.#options.onNotice?.(error.message),
 		});
@@ -298,7 +313,8 @@ export class LiveRun {
 		await this.#recorder?.close();
 		const {scenario, run, folder} = this.#options;
 		const lost = this.#actors.filter(actor => actor.failure).map(failureText);
-		const ending = ['all steps are done', ...lost.map(text => `without ${text}`)].join('; ');
+		const reached = this.#finishReason === undefined ? endingOf(scenario) : `stopped: ${this.#finishReason}`;
+		const ending = [reached, ...lost.map(text => `without ${text}`)].join('; ');
 		const facts = {
 			name: scenario.name,
 			run,
@@ -370,8 +386,8 @@ export class LiveRun {
 	}
 
 	#stop(): Promise<unknown> {
-		this.#stopping ??= Promise.all(this.#actors.map(actor => actor.stop()));
-		return this.#stopping;
+		this.#leaving ??= Promise.all(this.#actors.map(actor => actor.stop()));
+		return this.#leaving;
 	}
 
 	#path(name: string): string {

@@ -109,6 +109,10 @@ class LocalActor implements RunningActor {
 		if (!this.isDone) this.#host!.tell({type: 'host.changed', input});
 	}
 
+	finish(): void {
+		if (!this.isDone) this.#host!.tell({type: 'host.finish'});
+	}
+
 	async save({isLast}: {readonly isLast: boolean}): Promise<ActorCheckpoint> {
 		// What the others have flushed reaches a listener before its own flush returns.
 		if (this.kind === 'evaluator') await this.#bus.flush();

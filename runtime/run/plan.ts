@@ -166,14 +166,21 @@ export const mainServerInput = (scenario: Scenario, agreement: Agreement, incarn
 	answerTimeoutMs: scenario.timing.answerTimeoutMs,
 });
 
+/** Clients that are there when the run begins. */
+const presentAtStart = (scenario: Scenario): number =>
+	Math.max(1, clientIds(scenario).filter(id => !isAwayAtStart(scenario, id)).length);
+
+const stepsTotal = ({training: {steps, stepsPerRound}, stop}: Scenario): number =>
+	Math.min(steps, (stop.rounds ?? Number.POSITIVE_INFINITY) * stepsPerRound);
+
 export const fedServerInput = (scenario: Scenario, agreement: Agreement, incarnation: number): FedServerInput => ({
 	serverId: fedServerId,
 	incarnation,
 	agreement,
-	clientsExpected: Math.max(1, clientIds(scenario).filter(id => !isAwayAtStart(scenario, id)).length),
+	clientsExpected: presentAtStart(scenario),
 	hasMainServer: scenario.mainServer,
 	stepsPerRound: scenario.training.stepsPerRound,
-	stepsTotal: scenario.training.steps,
+	stepsTotal: stepsTotal(scenario),
 	closing: scenario.closing,
 	aggregation: scenario.aggregation,
 	leaseMs: scenario.timing.leaseMs,

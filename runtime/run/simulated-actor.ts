@@ -184,6 +184,10 @@ export class SimulatedActor implements RunningActor {
 		this.#inner?.resume();
 	}
 
+	finish(): void {
+		this.#inner?.finish?.();
+	}
+
 	async save(options: {readonly isLast: boolean}) {
 		return this.#inner!.save(options);
 	}

@@ -32,7 +32,7 @@ export function randomScenario(seed: number) {
 				{kind: 'flap', client: client(), fromMs: atMs, hereMs: 120, awayMs: 60, isAnnounced: pick(true, false)},
 				{kind: 'flaky', rate: 0.3, awayMs: 100, isAnnounced: pick(true, false), fromMs: 0},
 				{kind: 'broker-restart', atMs, awayMs: 50},
-				{kind: 'late-join', client: 'c0', atMs},
+				...(clients > 1 ? [{kind: 'late-join', client: 'c0', atMs} as const] : []),
 				{kind: 'empty-shard', client: client()},
 				{kind: 'non-finite', client: client(), atMs, tensor: pick('activations', 'adapter')},
 			),
