@@ -13,8 +13,8 @@ import {checkTrace, type Violation} from '../trace/invariants.ts';
 import {unusualUploads} from '../trace/norms.ts';
 import {toPerfetto} from '../trace/perfetto.ts';
 import type {Tail} from '../trace/read.ts';
-import {commandsOf, type Located, Trace} from '../trace/trace.ts';
-import {lineOf, roundOf} from '../trace/words.ts';
+import {type Located, Trace} from '../trace/trace.ts';
+import {lineOf, roundOf, verbsOf} from '../trace/words.ts';
 import type {ListFlags} from './trace-flags.ts';
 
 const pollMs = 200;
@@ -42,13 +42,6 @@ function isWanted({record}: Located, {actor, verb, round, from, to}: ListFlags):
 	if (to !== undefined && record.t > to) return false;
 	if (round !== undefined && roundOf(record) !== round) return false;
 	return verb === undefined || verbsOf(record).includes(verb);
-}
-
-function verbsOf(record: Located['record']): string[] {
-	const left = commandsOf(record).flatMap(command =>
-		'send' in command ? [command.send] : 'pass' in command ? [command.pass] : [],
-	);
-	return record.kind === 'input' ? [record.event.type, ...left] : [record.kind, ...left];
 }
 
 /** `trace ls` */

@@ -29,6 +29,15 @@ export type Difference = {
 
 type Actor = ReturnType<typeof createMachineActor>;
 
+/** Where a replayed actor is, so that a replay can come back to it. */
+export type ActorMark = {
+	readonly started: StartedRecord;
+	readonly state: unknown;
+	readonly context: unknown;
+	readonly sequence: number;
+	readonly members: ReadonlySet<string>;
+};
+
 /** A replayed command has no size: the tensors are not here. */
 type Replayed =
 	| {readonly send: string; readonly to?: string; readonly body: unknown}
@@ -37,7 +46,7 @@ type Replayed =
 
 export class ReplayedActor {
 	readonly id: string;
-	readonly #incarnation: number;
+	readonly #started: StartedRecord;
 	readonly #machine: AnyStateMachine;
 	#sequence: number;
 	#actor: Actor | undefined;
@@ -53,7 +62,8 @@ export class ReplayedActor {
 	#isSequenceKnown = true;
 
 	/** Throws `trace-invalid` for a role that this version does not know. */
-	constructor({actor, role, incarnation, sequence}: StartedRecord) {
+	constructor(started: StartedRecord) {
+		const {actor, role, sequence} = started;
 		const machine = machines[role];
 		if (!machine) {
 			const known = Object.keys(machines).join(', ');
@@ -64,8 +74,22 @@ export class ReplayedActor {
 		}
 		this.id = actor;
 		this.#machine = machine;
-		this.#incarnation = incarnation;
+		this.#started = started;
 		this.#sequence = sequence;
+	}
+
+	/** An actor that goes on from a mark; the numbers of its timers are then taken from the record. */
+	static from({started, state, context, sequence, members}: ActorMark): ReplayedActor {
+		const actor = new ReplayedActor(started);
+		actor.#goOn(state, context);
+		actor.#sequence = sequence;
+		actor.#members = members;
+		return actor;
+	}
+
+	mark(): ActorMark {
+		const [sequence, members] = [this.#sequence, this.#members];
+		return {started: this.#started, state: this.state, context: this.context, sequence, members};
 	}
 
 	get state(): unknown {
@@ -91,16 +115,19 @@ export class ReplayedActor {
 	/** Takes over a record's whole context and state without comparing; false when the record has none. */
 	jumpTo({context, state}: Outcome): boolean {
 		if (context === undefined || state === undefined) return false;
-		const snapshot = this.#machine.resolveState({value: state as string, context});
-		this.#create({snapshot: snapshot});
+		this.#goOn(state, context);
+		this.#isSequenceKnown = false;
+		this.#members = new Set(Object.keys(context as object));
+		return true;
+	}
+
+	#goOn(state: unknown, context: unknown): void {
+		this.#create({snapshot: this.#machine.resolveState({value: state as string, context})});
 		this.#actor!.start();
 		this.#areTimersKnown = false;
 		this.#commands = [];
 		this.#state = state;
 		this.#context = this.context;
-		this.#isSequenceKnown = false;
-		this.#members = new Set(Object.keys(context as object));
-		return true;
 	}
 
 	/** Messages that the host sent, not the machine. */
@@ -185,7 +212,7 @@ export class ReplayedActor {
 			const sequence = this.#sequence++;
 			const {send, ...rest} = command;
 			if (recorded && 'unsent' in recorded) return {unsent: send, ...rest};
-			return {send, id: `${this.id}:${this.#incarnation}:${sequence}`, ...rest};
+			return {send, id: `${this.id}:${this.#started.incarnation}:${sequence}`, ...rest};
 		}
 		return command && 'timer' in command && !this.#areTimersKnown ? {delayMs: command.delayMs} : command;
 	}

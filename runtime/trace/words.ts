@@ -85,6 +85,14 @@ function fieldsText(fields: Fields): string {
 	return texts.length > 0 ? ` (${texts.join(', ')})` : '';
 }
 
+/** What came and what was begun or sent then: the words that `--verb` filters by. */
+export function verbsOf(record: TraceRecord): string[] {
+	const left = commandsOf(record).flatMap(command =>
+		'send' in command ? [command.send] : 'pass' in command ? [command.pass] : [],
+	);
+	return record.kind === 'input' ? [record.event.type, ...left] : [record.kind, ...left];
+}
+
 /** The round a record is about, when it says one. */
 export function roundOf(record: TraceRecord): number | undefined {
 	if (record.kind !== 'input') return undefined;

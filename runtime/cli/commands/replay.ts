@@ -7,12 +7,19 @@ import type {Divergence, ReplayResult} from '../../replay/replay.ts';
 import type {Trace} from '../../trace/trace.ts';
 import {isWhatIf, type WhatIfFlags} from '../what-if-flags.ts';
 
-type ReplayFlags = {readonly actor?: string; readonly to?: number; readonly json: boolean} & WhatIfFlags;
+type ReplayFlags = {
+	readonly actor?: string;
+	readonly to?: number;
+	readonly step: boolean;
+	readonly json: boolean;
+} & WhatIfFlags;
 
 const examples = `
 Examples:
   $ cutlayer replay runs/quickstart
   $ cutlayer replay runs/quickstart --actor c1 --to 400
+  $ cutlayer replay runs/quickstart --step
+  $ printf 'to step c1 0 3\ncauses\n' | cutlayer replay runs/quickstart --step
   $ cutlayer replay runs/stragglers --what-if what-if.json --out runs/other
   $ cutlayer replay runs/stragglers --round 3 --without c7
   $ cutlayer replay runs/stragglers --at 1200 --set closing.kind=quorum --set closing.fraction=0.8
@@ -31,6 +38,7 @@ export function registerReplay(program: Command): void {
 		.argument('<run>', 'a run folder, or one .trace file')
 		.option('--actor <id>', 'only this actor')
 		.option('--to <n>', 'stop after this record', recordNumber)
+		.option('--step', 'go through it record by record, on and back; help there lists what can be asked', false)
 		.option('--what-if <file>', 'run again, changed from a record on as this .json or .ts file says (at, changes)')
 		.option('--at <n>', 'the first record that may differ', recordNumber)
 		.option('--round <n>', 'the record that opens this round, in place of --at', recordNumber)
@@ -55,6 +63,7 @@ async function replay(run: string, flags: ReplayFlags): Promise<void> {
 	const {Trace} = await import('../../trace/trace.ts');
 	const trace = await Trace.open(run);
 	try {
+		if (flags.step) return await step(trace, run, flags);
 		const result = await replayTrace(trace, {...(actor !== undefined && {actor}), ...(to !== undefined && {to})});
 		if (actor !== undefined && result.actors.length === 0)
 			throw new (await import('../../../protocols/errors.ts')).CutlayerError(
@@ -66,6 +75,19 @@ async function replay(run: string, flags: ReplayFlags): Promise<void> {
 	} finally {
 		await trace.close();
 	}
+}
+
+async function step(trace: Trace, run: string, {actor, to, json}: ReplayFlags): Promise<void> {
+	if (json || to !== undefined) {
+		const {CutlayerError} = await import('../../../protocols/errors.ts');
+		const flag = json ? '--json' : '--to';
+		throw new CutlayerError('usage', `--step and ${flag} do not go together; leave out ${flag}`);
+	}
+	const {stepThrough} = await import('../step-session.ts');
+	const prompt = process.stdin.isTTY ? '> ' : '';
+	const print = (text: string) => void process.stdout.write(text);
+	const differences = await stepThrough({trace, folder: run, actor, input: process.stdin, print, prompt});
+	process.exitCode = differences > 0 ? 1 : 0;
 }
 
 function plain({divergence, ends, ...counts}: ReplayResult, trace: Trace) {
