@@ -6,6 +6,7 @@ import {join, resolve} from 'node:path';
 import {checkScenario} from '../../protocols/check-scenario.ts';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
+import {changesText} from '../../protocols/what-if.ts';
 import {checkHasCheckpoint} from '../run/checkpoint.ts';
 import {checkRunFolder, createRunFolder, readJson, replaceJson, runFiles} from '../run/folder.ts';
 import {LiveRun, type LiveRunOptions, type RunResult} from '../run/live-run.ts';
@@ -73,6 +74,9 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 			open,
 			view,
 		);
+		const unmet = open.unmet();
+		if (unmet.length > 0)
+			view.notice(`No message met the change: ${changesText(unmet)}; see cutlayer trace ls for what was sent`);
 		await leave(result, {scenario, folder, open, view, json: flags.json});
 	} catch (error) {
 		// What never began leaves nothing behind.

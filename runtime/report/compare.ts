@@ -112,7 +112,7 @@ export function comparisonText({targetLoss, runs}: Comparison): string {
 	const target = targetLoss === undefined ? 'no run was evaluated' : targetLoss.toFixed(4);
 	const partings = runs.flatMap(({name, parts}) =>
 		parts
-			? [`${name}: parts from its parent at record ${parts.record}, ${durationText(parts.seconds)} after the start`]
+			? [`${name}: parts from its parent at record ${parts.record}, ${parts.seconds.toFixed(3)} s after the start`]
 			: [],
 	);
 	const text = [...table.map(line => line.trimEnd()), ...partings];

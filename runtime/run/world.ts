@@ -5,6 +5,7 @@ import {CutlayerError} from '../../protocols/errors.ts';
 import type {Bus} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
+import type {Change} from '../../protocols/what-if.ts';
 import {startBroker} from '../bus/broker.ts';
 import {createMemoryBroker} from '../bus/memory.ts';
 import {connectNats} from '../bus/nats.ts';
@@ -23,7 +24,7 @@ import type {World} from './live-run.ts';
 import {localActors} from './local-actor.ts';
 import {checkAgainstModel, type RunModel, rolesOf} from './plan.ts';
 import {openProcesses} from './processes.ts';
-import {type SimulatedChange, simulatedWorld} from './simulated.ts';
+import {type SimulatedChange, type SimulatedWorld, simulatedWorld} from './simulated.ts';
 
 export type WorldOptions = {
 	readonly scenario: Scenario;
@@ -57,6 +58,8 @@ export type OpenWorld = {
 	readonly world: World;
 	readonly config: ModelConfig;
 	readonly facts: WorldFacts;
+	/** What a what-if asked of messages that never came. */
+	readonly unmet: () => readonly Change[];
 	close(): Promise<void>;
 };
 
@@ -97,6 +100,7 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 				modelHash,
 				broker: broker.text,
 			},
+			unmet: () => ('unmet' in world ? world.unmet() : []),
 			close,
 		};
 	} catch (error) {
@@ -111,7 +115,7 @@ type Parts = {
 	readonly modelPath: string;
 	readonly broker: Connect;
 };
-type Opening = {readonly world: World; readonly opened: Opened};
+type Opening = {readonly world: World | SimulatedWorld; readonly opened: Opened};
 
 async function openHere(
 	{scenario, clock, whatIf}: WorldOptions,

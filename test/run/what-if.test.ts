@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {type Change, changedScenario} from '../../protocols/what-if.ts';
 import {replayTrace} from '../../runtime/replay/replay.ts';
+import {ChangePoint} from '../../runtime/sim/change-point.ts';
 import {firstParting, type Parting} from '../../runtime/trace/diff.ts';
 import type {InputRecord, TraceRecord} from '../../runtime/trace/format.ts';
 import {checkTrace} from '../../runtime/trace/invariants.ts';
@@ -125,6 +126,24 @@ test('a dropped message does not arrive where it arrived, and its sender sends i
 	);
 	t.true(again!.t > upload.t + 600);
 	t.is(other.summary.status, 'done');
+});
+
+test('a change that no message meets is known as such', t => {
+	const [drop, delay] = [
+		{kind: 'drop', message: 'upload/c9', times: 1},
+		{kind: 'delay', message: 'fed:0:7', ms: 5, times: 1},
+	] as const;
+	const point = new ChangePoint({at: 2, changes: [drop, delay]});
+	const frame = {
+		subject: 'cutlayer.v1.r.fed-server.fed.round-opened',
+		headers: {'Nats-Msg-Id': 'fed:0:7'},
+		body: new Uint8Array(),
+	};
+	t.is(point.fateOf(frame, 'c0'), 0);
+	point.recorded(1);
+	t.is(point.fateOf(frame, 'c0'), 5);
+	t.is(point.fateOf(frame, 'c1'), 0);
+	t.deepEqual(point.unmet, [drop]);
 });
 
 test('a delayed message arrives so much later', async t => {
