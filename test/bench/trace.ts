@@ -9,13 +9,19 @@ import type {TraceRecord} from '../../runtime/trace/format.ts';
 import {Trace} from '../../runtime/trace/trace.ts';
 import {TraceWriter, type Unnumbered} from '../../runtime/trace/write.ts';
 import {recordRun, withFolder} from '../_helpers/recorded-run.ts';
+import {recordSmollm2} from '../_helpers/recorded-smollm2.ts';
+import {smollm2Path} from '../_helpers/shared.ts';
 import {recordsIn} from '../_helpers/traces.ts';
 import type {Row} from './rows.ts';
 
-const records = 200_000;
+/** CUTLAYER_BENCH_RECORDS=10000000 takes some minutes and 7 GB of the disk. */
+const records = Number(process.env.CUTLAYER_BENCH_RECORDS ?? 200_000);
 const writtenBar = 50_000;
 const readBar = 200_000;
 const seekBarMs = 100;
+const digestBar = 0.012;
+const fullBar = 0.06;
+const replayBar = 1 / 20;
 
 /** Rows in records a second and milliseconds. */
 export const run = (): Promise<Row[]> =>
@@ -39,8 +45,27 @@ export const run = (): Promise<Row[]> =>
 			{name: 'trace: resident memory after reading', value: rssMb, unit: 'MB'},
 			{name: 'trace: inputs replayed', value: replay, unit: '1/s of CPU'},
 			{name: 'trace: cost of recording an input', value: await recordingUs(folder), unit: 'us'},
+			...(smollm2Path ? await smollm2Rows(folder) : []),
 		];
 	});
+
+/** What recording takes of the thread of actors and bus in a run of SmolLM2, as a share of the run, and its replay. */
+async function smollm2Rows(folder: string): Promise<Row[]> {
+	const digest = await recordSmollm2(folder, 'digest');
+	const full = await recordSmollm2(folder, 'full');
+	const row = (name: string, value: number, bar: number): Row => ({
+		name,
+		value,
+		unit: 'ratio',
+		bar,
+		holds: value <= bar,
+	});
+	return [
+		row('trace: recording at digest, of a SmolLM2 run', digest.recordingMs / digest.runMs, digestBar),
+		row('trace: recording at full, of a SmolLM2 run', full.recordingMs / full.runMs, fullBar),
+		row('trace: replaying a SmolLM2 run, of its time', digest.replayMs / digest.runMs, replayBar),
+	];
+}
 
 /** Of processor time, so that a busy machine does not make it less. */
 const cpuMs = () => {
