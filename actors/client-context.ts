@@ -16,13 +16,21 @@ export type ClientInput = {
 	readonly mainServerId: string | null;
 	/** Batches whose gradients are averaged before one optimizer step; default 1. */
 	readonly accumulation: number;
+	/** A step the others took without this client is given up, or its last gradient is applied once more in its place. */
+	readonly onSkipped: 'drop' | 'reuse';
 	/** After this long without an answer a message is sent again, ms. */
 	readonly answerTimeoutMs: number;
 	/** A heartbeat every so many ms; 0 = none. */
 	readonly heartbeatMs: number;
 };
 
-type Sent = {readonly lengths: number[]; readonly targets: number; readonly tensors: TensorHandle};
+type Sent = {
+	readonly lengths: number[];
+	readonly targets: number;
+	readonly tensors: TensorHandle;
+	/** Own updates when they were computed: later ones are the gradient's staleness. */
+	readonly optimizerSteps: number;
+};
 
 export type ClientContext = ClientInput & {
 	readonly round: number;
@@ -41,6 +49,8 @@ export type ClientContext = ClientInput & {
 	readonly adapter: TensorHandle | null;
 	readonly activations: Sent | null;
 	readonly gradient: HandledBody<'gradient'> | null;
+	/** The step to go on with once the last gradient was applied in place of those missed. */
+	readonly next: number;
 	readonly upload: TensorHandle | null;
 	readonly failure: string | null;
 };
@@ -58,6 +68,7 @@ export type ClientEvent =
 	  >
 	| HostEvent
 	| {type: 'forward.done'; lengths: number[]; targets: number; tensors: TensorHandle}
+	| {type: 'reuse.done'; isApplied: boolean; gradientNorm: number}
 	| {type: 'backward.done'; tokens: number; gradientNorm: number}
 	| {type: 'localStep.done'; loss: number; targets: number; tokens: number; gradientNorm: number}
 	| {type: 'readAdapter.done'; tensors: TensorHandle};

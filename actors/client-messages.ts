@@ -19,8 +19,10 @@ export const heartbeat = ({context: {incarnation, round, isUploaded, fedServerId
 });
 
 export const activations = ({context}: From): Outgoing => {
-	const {incarnation, round, step, serverVersionSeen, mainServerId, activations: sent} = context;
-	return {verb: 'activations', to: mainServerId!, body: {incarnation, round, step, serverVersionSeen, ...sent!}};
+	const {incarnation, round, step, serverVersionSeen, mainServerId} = context;
+	const {lengths, targets, tensors} = context.activations!;
+	const body = {incarnation, round, step, serverVersionSeen, lengths, targets, tensors};
+	return {verb: 'activations', to: mainServerId!, body};
 };
 
 export const upload = ({context}: From): Outgoing => {
@@ -36,14 +38,36 @@ export const leave = ({context: {incarnation, failure}}: From): Outgoing => ({
 
 /** One row of `metrics.jsonl` for the step that ends with this event. */
 export const stepReport = ({context, event}: FromEvent): Outgoing => {
-	const {round, step, gradient} = context;
+	const {round, step, gradient, activations: sent, optimizerSteps} = context;
 	const done = event as Extract<ClientEvent, {type: 'backward.done' | 'localStep.done'}>;
 	const {loss, targets} = done.type === 'localStep.done' ? done : (gradient as HandledBody<'gradient'>);
 	const serverStaleness = gradient?.serverStaleness ?? 0;
 	const {tokens, gradientNorm} = done;
-	const row = {round, step, loss, targets, tokens, gradientNorm, serverStaleness, gradientStaleness: 0};
+	const gradientStaleness = sent ? optimizerSteps - sent.optimizerSteps : 0;
+	const row = {round, step, loss, targets, tokens, gradientNorm, serverStaleness, gradientStaleness};
 	return {verb: 'report', body: {kind: 'step', timeMs: 0, row}};
 };
+
+/** One row of `metrics.jsonl` for steps of a round that this client does not take: with its `step` rows they make up I. */
+const dropReport = ({round, step}: ClientContext, steps: number, reason: string): Outgoing => ({
+	verb: 'report',
+	body: {kind: 'drop', timeMs: 0, row: {round, step, steps, reason}},
+});
+
+/** The steps up to the one that the main server goes on with. */
+export const skippedReport = ({context, event}: FromEvent): Outgoing => {
+	const {next} = (event as Extract<ClientEvent, {type: 'step-skipped'}>).body;
+	const reason = context.onSkipped === 'reuse' ? 'skipped, last gradient reused' : 'skipped';
+	return dropReport(context, next - context.step, reason);
+};
+
+/** The rest of a round that closes, from the step `from` on. */
+export const closedReport = (context: ClientContext, from: number): Outgoing =>
+	dropReport({...context, step: from}, context.steps - from, 'round closed');
+
+/** The rest of a round whose closing this client never heard of. */
+export const overtakenReport = (context: ClientContext): Outgoing =>
+	dropReport(context, context.steps - context.step, 'next round opened');
 
 /** Why a client gave up, for its `leave` and for the user. */
 export const failureOf = ({event}: {readonly event: ClientEvent}): string => {

@@ -23,7 +23,7 @@ const stepKey = ({round, step, batchIndex}: ClientContext) => ({round, step, bat
 /** The global adapter, when the pass must take it over first. */
 const adapterOf = ({adapter}: ClientContext) => (adapter ? {tensors: {adapter}} : {});
 
-const roundStart = {step: 0, isUploaded: false, activations: null, gradient: null, upload: null};
+const roundStart = {step: 0, next: 0, isUploaded: false, activations: null, gradient: null, upload: null};
 
 const afterStep = (context: ClientContext) => ({
 	step: context.step + 1,
@@ -33,6 +33,9 @@ const afterStep = (context: ClientContext) => ({
 	activations: null,
 	gradient: null,
 });
+
+const isOfStep = ({round, step}: ClientContext, body: {readonly round: number; readonly step: number}) =>
+	body.round === round && body.step === step;
 
 const machineSetup = setup({
 	types: {
@@ -45,6 +48,7 @@ const machineSetup = setup({
 	actors: {
 		forward: unprovidedPass<ClientEvent>('forward'),
 		backward: unprovidedPass<ClientEvent>('backward'),
+		reuse: unprovidedPass<ClientEvent>('reuse'),
 		localStep: unprovidedPass<ClientEvent>('localStep'),
 		readAdapter: unprovidedPass<ClientEvent>('readAdapter'),
 	},
@@ -62,9 +66,11 @@ const machineSetup = setup({
 			memberOf(event.body.cohort, context.clientId) !== undefined,
 		isClosing: ({context, event}) => event.type === 'round-closing' && event.body.round === context.round,
 		isAwaited: ({context, event}) =>
-			(event.type === 'gradient' || event.type === 'step-skipped') &&
-			event.body.round === context.round &&
-			event.body.step === context.step,
+			(event.type === 'gradient' || event.type === 'step-skipped') && isOfStep(context, event.body),
+		isReused: ({context, event}) =>
+			event.type === 'step-skipped' && isOfStep(context, event.body) && context.onSkipped === 'reuse',
+		isSkippedToEnd: ({context, event}) =>
+			event.type === 'step-skipped' && isOfStep(context, event.body) && event.body.next >= context.steps,
 		isAccepted: ({context, event}) => event.type === 'upload-accepted' && event.body.round === context.round,
 		isForgotten: ({event}) =>
 			event.type === 'refused' && event.body.verb === 'heartbeat' && event.body.code === 'not-in-cohort',
@@ -77,6 +83,11 @@ const machineSetup = setup({
 	},
 });
 
+/** A round whose closing was not heard ends with the opening of the next. */
+const tellOvertaken = machineSetup.enqueueActions(({context, enqueue}) => {
+	if (context.round >= 0 && context.step < context.steps) enqueue({type: 'send', params: say.overtakenReport(context)});
+});
+
 const takeRound = machineSetup.assign(({context, event}) => {
 	if (event.type !== 'round-opened') return {};
 	const {round, steps, adapterVersion, tensors} = event.body;
@@ -86,9 +97,29 @@ const takeRound = machineSetup.assign(({context, event}) => {
 	return {...roundStart, round, steps, adapterVersion, optimizerSteps, adapter: tensors};
 });
 
-const endRoundEarly = machineSetup.assign(({context}) => ({steps: context.step}));
+/** The round ends before the step under way, */
+const endRoundEarly = machineSetup.enqueueActions(({context, enqueue}) => {
+	enqueue({type: 'send', params: say.closedReport(context, context.step)});
+	enqueue.assign({steps: context.step});
+});
+
+/** or after it, where its update is being made. */
+const endRoundAfterStep = machineSetup.enqueueActions(({context, enqueue}) => {
+	const steps = Math.max(context.step + 1, context.next);
+	if (steps >= context.steps) return;
+	enqueue({type: 'send', params: say.closedReport(context, steps)});
+	enqueue.assign({steps});
+});
 
 const unpause = machineSetup.assign({isPauseAsked: false});
+
+const tellSkipped = {type: 'send', params: say.skippedReport} as const;
+
+const takeNext = machineSetup.assign(({event}) => (event.type === 'step-skipped' ? {next: event.body.next} : {}));
+const goToNext = machineSetup.assign(({context}) => ({step: context.next}));
+const countUpdate = machineSetup.assign(({context, event}) =>
+	event.type === 'reuse.done' && event.isApplied ? {optimizerSteps: context.optimizerSteps + 1} : {},
+);
 
 export const clientMachine = machineSetup.createMachine({
 	id: 'client',
@@ -114,7 +145,7 @@ export const clientMachine = machineSetup.createMachine({
 				training: {
 					initial: 'joining',
 					on: {
-						'round-opened': {guard: 'isMember', target: '.stepping', actions: takeRound},
+						'round-opened': {guard: 'isMember', target: '.stepping', actions: [tellOvertaken, takeRound]},
 						'run-finished': '#client.finished',
 						'host.changed': {actions: assign(({event}) => event.input)},
 						'host.pause': {actions: assign({isPauseAsked: true})},
@@ -143,7 +174,7 @@ export const clientMachine = machineSetup.createMachine({
 							on: {
 								welcome: {actions: assign({welcomedBy: ({context, event}) => [...context.welcomedBy, event.from]})},
 								// The round waits in the context until both servers have opened the door.
-								'round-opened': {guard: 'isMember', actions: takeRound},
+								'round-opened': {guard: 'isMember', actions: [tellOvertaken, takeRound]},
 								'host.restored': {target: 'joining', reenter: true, actions: assign({isPauseAsked: false})},
 							},
 						},
@@ -172,7 +203,12 @@ export const clientMachine = machineSetup.createMachine({
 									target: 'awaitingGradient',
 									actions: assign({
 										adapter: null,
-										activations: ({event: {lengths, targets, tensors}}) => ({lengths, targets, tensors}),
+										activations: ({context: {optimizerSteps}, event: {lengths, targets, tensors}}) => ({
+											lengths,
+											targets,
+											tensors,
+											optimizerSteps,
+										}),
 									}),
 								},
 								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
@@ -191,11 +227,17 @@ export const clientMachine = machineSetup.createMachine({
 										serverVersionSeen: ({event}) => event.body.serverVersion,
 									}),
 								},
-								'step-skipped': {
-									guard: 'isAwaited',
-									target: 'stepping',
-									actions: assign({step: ({event}) => event.body.next}),
-								},
+								// What was computed is sent again as the step that the others wait for: a slow client would else never be in time.
+								'step-skipped': [
+									{guard: 'isReused', target: 'reusing', actions: [tellSkipped, takeNext]},
+									{guard: 'isSkippedToEnd', target: 'stepping', actions: [tellSkipped, takeNext, goToNext]},
+									{
+										guard: 'isAwaited',
+										target: 'awaitingGradient',
+										reenter: true,
+										actions: [tellSkipped, takeNext, goToNext],
+									},
+								],
 								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
 								// What the backward pass needs is not in a checkpoint: the forward pass is done again.
 								'host.restored': {target: 'forwarding', actions: assign({isPauseAsked: false})},
@@ -212,12 +254,24 @@ export const clientMachine = machineSetup.createMachine({
 								}),
 							},
 							on: {
+								'round-closing': {guard: 'isClosing', actions: endRoundAfterStep},
 								'backward.done': {
 									target: 'stepping',
 									actions: [{type: 'send', params: say.stepReport}, assign(({context}) => afterStep(context))],
 								},
 							},
 						},
+						reusing: {
+							invoke: {
+								src: 'reuse',
+								input: ({context}) => ({isApplied: isApplied(context), optimizerStep: context.optimizerSteps}),
+							},
+							on: {
+								'reuse.done': {target: 'resending', actions: [countUpdate, goToNext]},
+								'round-closing': {guard: 'isClosing', actions: endRoundAfterStep},
+							},
+						},
+						resending: {always: [{guard: 'isRoundDone', target: 'stepping'}, {target: 'awaitingGradient'}]},
 						trainingLocally: {
 							invoke: {
 								src: 'localStep',
@@ -233,7 +287,7 @@ export const clientMachine = machineSetup.createMachine({
 									target: 'stepping',
 									actions: [{type: 'send', params: say.stepReport}, assign(({context}) => afterStep(context))],
 								},
-								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
+								'round-closing': {guard: 'isClosing', actions: endRoundAfterStep},
 							},
 						},
 						readingAdapter: {
@@ -261,7 +315,7 @@ export const clientMachine = machineSetup.createMachine({
 							tags: 'quiet',
 							on: {
 								// A new round is taken, not begun.
-								'round-opened': {guard: 'isMember', actions: takeRound},
+								'round-opened': {guard: 'isMember', actions: [tellOvertaken, takeRound]},
 								'host.resume': {target: 'joining', actions: unpause},
 								'host.restored': {target: 'joining', actions: unpause},
 							},

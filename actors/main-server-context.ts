@@ -6,6 +6,7 @@ import type {Agreement, CohortMember} from '../protocols/messages.ts';
 import type {Table} from '../protocols/table.ts';
 import type {TensorHandle} from '../protocols/tensor.ts';
 import type {ServerUpdate, StepPlan} from './policies/server-update.ts';
+import type {StepClosing} from './policies/step-closing.ts';
 
 export type MainServerInput = {
 	readonly serverId: string;
@@ -13,6 +14,8 @@ export type MainServerInput = {
 	readonly fedServerId: string;
 	readonly agreement: Agreement;
 	readonly update: ServerUpdate;
+	/** Whom a step waits for under the update `parallel`. */
+	readonly stepClosing: StepClosing;
 	/** Cohort steps whose gradients are averaged before one optimizer step; default 1. */
 	readonly accumulation: number;
 	/** Unanswered steps a client may have. */
@@ -25,6 +28,9 @@ export type MainServerInput = {
 /** A batch that waits for its step. */
 export type Pending = HandledBody<'activations'> & {readonly client: string; readonly arrival: number};
 
+/** A client's copy of the adapter: its updates so far, steps that wait for one, and whether it moved since the last average. */
+export type Replica = {readonly updates: number; readonly accumulated: number; readonly isMoved: boolean};
+
 /** The last answer to a client, kept for repeats. */
 export type Reply = HandledBody<'gradient'> & {readonly client: string};
 
@@ -35,6 +41,14 @@ export type MainServerContext = MainServerInput & {
 	readonly nextStep: number;
 	readonly adapterVersion: number;
 	readonly cohort: readonly CohortMember[];
+	/** Members when the round opened. */
+	readonly cohortSize: number;
+	/** The deadline of the step that is collected is past. */
+	readonly isDeadlinePast: boolean;
+	/** By client, under `replicas`. */
+	readonly replicas: Table<Replica>;
+	/** Copies to average before anything else, with weights that sum to 1. */
+	readonly averaging: readonly CohortMember[];
 	/** Incarnations by client: what an older one sends is refused. */
 	readonly incarnations: Table<number>;
 	readonly inbox: Table<Pending>;
@@ -69,4 +83,5 @@ export type MainServerEvent =
 			isApplied: boolean;
 			tensors: Record<string, TensorHandle>;
 	  }
+	| {type: 'averageReplicas.done'}
 	| {type: 'readAdapter.done'; tensors: TensorHandle};

@@ -2,7 +2,7 @@
 What the main server says, and its verdict on activations that arrive. Pure.
 */
 import type {Incoming, Outgoing} from '../protocols/events.ts';
-import {entryOf} from '../protocols/table.ts';
+import {entryOf, valuesOf} from '../protocols/table.ts';
 import {fenced, refusalOf} from './agreement.ts';
 import {memberOf} from './cohort.ts';
 import type {MainServerContext, MainServerEvent, Reply} from './main-server-context.ts';
@@ -71,12 +71,31 @@ export function judge(context: MainServerContext, {from, body}: Incoming<'activa
 	}
 	if (context.update.kind === 'parallel' && body.round === context.round && body.step < context.nextStep) {
 		// The others are further: who comes back in mid-round goes on with the step they wait for.
-		const skipped = {round: body.round, step: body.step, next: context.nextStep};
-		return {isTaken: false, answer: {verb: 'step-skipped', to: from, body: skipped}};
+		return {isTaken: false, answer: stepSkipped({client: from, round: body.round, step: body.step}, context.nextStep)};
 	}
 	// Activations may overtake the round's opening: they wait for it.
 	return {isTaken: body.round >= context.round};
 }
+
+type Missed = StepKey & {readonly client: string};
+
+/** The batches of the open round that wait for a step before `nextStep`, without those answered. */
+export const missedBy = (
+	{inbox, round}: MainServerContext,
+	{nextStep, answered}: {readonly nextStep: number; readonly answered: readonly string[]},
+): Missed[] => {
+	// Asked after every step: where all that waited are answered nobody is looked at.
+	if (inbox.size <= answered.length) return [];
+	return valuesOf(inbox).filter(
+		batch => batch.round === round && batch.step < nextStep && !answered.includes(batch.client),
+	);
+};
+
+export const stepSkipped = ({client, round, step}: Missed, next: number): Outgoing => ({
+	verb: 'step-skipped',
+	to: client,
+	body: {round, step, next},
+});
 
 type StepKey = {readonly round: number; readonly step: number};
 const isBefore = (a: StepKey, b: StepKey) => a.round < b.round || (a.round === b.round && a.step < b.step);
@@ -91,10 +110,13 @@ function refusal(
 
 /** The answers of a finished step, one for each batch of the plan. Server staleness is measured here, never taken from the peer. */
 export function repliesOf(
-	{plan, inbox, serverVersion: versionBefore}: MainServerContext,
+	{plan, inbox, serverVersion: versionBefore, update, replies}: MainServerContext,
 	{losses, tensors}: Extract<MainServerEvent, {type: 'mainStep.done'}>,
 	serverVersion: number,
 ): Reply[] {
+	// A client's copy changes by its own steps only.
+	const versionOf = (client: string) =>
+		update.kind === 'replicas' ? (entryOf(replies, client)?.serverVersion ?? 0) : versionBefore;
 	return plan.flatMap(({client}, index) => {
 		const pending = entryOf(inbox, client);
 		// It left while its step was under way: nobody waits for the answer.
@@ -108,7 +130,7 @@ export function repliesOf(
 			targets,
 			loss: losses[index]!,
 			serverVersion,
-			serverStaleness: Math.max(0, versionBefore - serverVersionSeen),
+			serverStaleness: Math.max(0, versionOf(client) - serverVersionSeen),
 			tensors: tensors[`${index}`]!,
 		};
 	});

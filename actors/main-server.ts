@@ -6,12 +6,13 @@ Pure: what it does to the world is the action `send` and its passes, all provide
 */
 import {assign, setup} from 'xstate';
 import type {Outgoing} from '../protocols/events.ts';
-import {emptyTable, entryOf, withEntry, withoutEntries, withoutEntry} from '../protocols/table.ts';
+import {emptyTable, entryOf, mapTable, withEntry, withoutEntries, withoutEntry} from '../protocols/table.ts';
 import {cohortWithout, memberOf} from './cohort.ts';
 import {delayOf} from './delays.ts';
-import type {MainServerContext, MainServerEvent, MainServerInput, Reply} from './main-server-context.ts';
+import type {MainServerContext, MainServerEvent, MainServerInput, Replica, Reply} from './main-server-context.ts';
 import * as say from './main-server-messages.ts';
-import {hasEnough, planStep, type StepPlan, type WaitingBatch} from './policies/server-update.ts';
+import {hasEnough, normalised, planStep, type StepPlan, type WaitingBatch} from './policies/server-update.ts';
+import {planStepClosing} from './policies/step-closing.ts';
 import {unprovidedAction, unprovidedPass} from './unprovided.ts';
 
 /** The batches of the inbox in order of arrival. */
@@ -25,9 +26,9 @@ function* inOrder({inbox, queue, oldestArrival, arrivals, serverVersion}: MainSe
 }
 
 const nextPlan = (context: MainServerContext): StepPlan | undefined => {
-	const {update, round, cohort, inbox, finished} = context;
-	if (!hasEnough(update, {cohort: cohort.length, waiting: inbox.size, finished})) return undefined;
-	return planStep(update, {round, cohort, waiting: inOrder(context), finished});
+	const {update, round, cohort, cohortSize, inbox, finished, isDeadlinePast, stepClosing: closing} = context;
+	if (!hasEnough(update, {cohort: cohort.length, waiting: inbox.size, finished, isDeadlinePast})) return undefined;
+	return planStep(update, {round, cohort, waiting: inOrder(context), finished, closing, cohortSize, isDeadlinePast});
 };
 
 /** What the step pass needs of each batch, in the plan's order. */
@@ -37,10 +38,35 @@ const partsOf = ({plan, inbox}: MainServerContext) =>
 		return {client, weight, lengths, targets, round, step};
 	});
 
+/** Batches of the open round that wait, of members that are still here. */
+const waitingMembers = (context: MainServerContext): readonly string[] =>
+	[...inOrder(context)]
+		.filter(batch => batch.round === context.round && memberOf(context.cohort, batch.client))
+		.map(batch => batch.client);
+
+/** A quorum that those who are here can no longer make up. */
+const isStepVoid = (context: MainServerContext): boolean => {
+	const {update, stepClosing, cohort, cohortSize, isDeadlinePast} = context;
+	if (update.kind !== 'parallel' || stepClosing.kind === 'all' || context.inbox.size === 0) return false;
+	const arrivals = {cohortSize, here: cohort.length, arrived: waitingMembers(context).length, isDeadlinePast};
+	return planStepClosing(stepClosing, arrivals) === 'void';
+};
+
+const untouched: Replica = {updates: 0, accumulated: 0, isMoved: false};
+
+/** The copy that the step under way trains, under `replicas`. */
+const replicaOf = ({update, plan, replicas}: MainServerContext): Replica | undefined =>
+	update.kind === 'replicas' ? (entryOf(replicas, plan[0]!.client) ?? untouched) : undefined;
+
+/** Position of the step under way in the schedule: a copy counts its own updates. */
+const optimizerStepOf = (context: MainServerContext) => replicaOf(context)?.updates ?? context.serverVersion;
+
 /** Gradients are applied every `accumulation` steps and at the round's last one. */
-const isApplied = ({accumulation, accumulated, plan, inbox, steps, update}: MainServerContext) => {
+const isApplied = (context: MainServerContext) => {
+	const {accumulation, plan, inbox, steps, update} = context;
 	const step = Math.max(...plan.map(({client}) => entryOf(inbox, client)!.step));
-	const isLast = update.kind === 'parallel' && step + 1 >= steps;
+	const isLast = (update.kind === 'parallel' || update.kind === 'replicas') && step + 1 >= steps;
+	const accumulated = replicaOf(context)?.accumulated ?? context.accumulated;
 	return accumulated + 1 >= accumulation || isLast;
 };
 
@@ -77,6 +103,7 @@ const machineSetup = setup({
 	},
 	actors: {
 		mainStep: unprovidedPass<MainServerEvent>('mainStep'),
+		averageReplicas: unprovidedPass<MainServerEvent>('averageReplicas'),
 		readAdapter: unprovidedPass<MainServerEvent>('readAdapter'),
 	},
 	actions: {send: (_, _message: Outgoing) => unprovidedAction('send')()},
@@ -86,10 +113,21 @@ const machineSetup = setup({
 		isNewRound: ({context, event}) => event.type === 'round-opened' && event.body.round > context.round,
 		isSameRound: ({context, event}) => event.type === 'round-opened' && event.body.round === context.round,
 		hasStep: ({context}) => nextPlan(context) !== undefined,
+		isStepVoid: ({context}) => isStepVoid(context),
+		isDeadlineRunning: ({context}) =>
+			context.update.kind === 'parallel' &&
+			context.stepClosing.kind === 'quorum' &&
+			context.inbox.size > 0 &&
+			waitingMembers(context).length > 0,
+		isNobodyWaiting: ({context}) => waitingMembers(context).length === 0,
+		isAveraging: ({context}) => context.averaging.length > 0,
 		isPublishing: ({context}) => context.isPublishing,
 		isOver: ({context}) => context.isOver,
 	},
-	delays: {answerTimeout: ({context}) => delayOf(context.answerTimeoutMs)},
+	delays: {
+		answerTimeout: ({context}) => delayOf(context.answerTimeoutMs),
+		stepDeadline: ({context: {stepClosing}}) => (stepClosing.kind === 'quorum' ? delayOf(stepClosing.deadlineMs) : 0),
+	},
 });
 
 /** Opens the door to a client, or says why not. */
@@ -125,10 +163,30 @@ const takeActivations = machineSetup.enqueueActions(({context, event, enqueue}) 
 	});
 });
 
+/** The copies that moved in the round that is over, with the p_i of those that are still here; nobody's when all left. */
+const roundEnd = ({cohort, replicas, averaging}: MainServerContext) => {
+	const moved = cohort.filter(({client}) => entryOf(replicas, client)?.isMoved);
+	return {
+		averaging: moved.length > 0 ? normalised(moved) : averaging,
+		replicas: replicas.size === 0 ? replicas : mapTable(replicas, replica => ({...replica, isMoved: false})),
+	};
+};
+
 const takeRound = machineSetup.assign(({context, event}) => {
 	if (event.type !== 'round-opened') return {};
 	const {round, steps, adapterVersion, cohort} = event.body;
-	return {round, steps, nextStep: 0, adapterVersion, cohort, finished: 0, isPublishing: context.isAdapterPublished};
+	return {
+		...roundEnd(context),
+		round,
+		steps,
+		nextStep: 0,
+		adapterVersion,
+		cohort,
+		cohortSize: cohort.length,
+		finished: 0,
+		isDeadlinePast: false,
+		isPublishing: context.isAdapterPublished,
+	};
 });
 
 /** The open round, told again: who is no longer awaited is not waited for here either. */
@@ -141,6 +199,23 @@ const narrowCohort = machineSetup.assign(({context, event}) => {
 	);
 });
 
+function steppedReplicas(context: MainServerContext, isApplied: boolean): MainServerContext['replicas'] {
+	const replica = replicaOf(context);
+	if (!replica) return context.replicas;
+	const {updates, accumulated} = replica;
+	const next = isApplied ? {updates: updates + 1, accumulated: 0} : {updates, accumulated: accumulated + 1};
+	return withEntry(context.replicas, context.plan[0]!.client, {...next, isMoved: true});
+}
+
+/** A step whose quorum cannot be met is nobody's: those that wait go on with the next, and nothing is trained. */
+const skipStep = machineSetup.enqueueActions(({context, enqueue}) => {
+	const nextStep = context.nextStep + 1;
+	const missed = say.missedBy(context, {nextStep, answered: []});
+	for (const key of missed) enqueue({type: 'send', params: say.stepSkipped(key, nextStep)});
+	const waiting = missed.map(({client}) => client);
+	enqueue.assign({nextStep, isDeadlinePast: false, ...inboxWithout(context, waiting)});
+});
+
 /** Sends each client its gradient and keeps the answer for repeats. */
 const answerStep = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	if (event.type !== 'mainStep.done') return;
@@ -148,15 +223,18 @@ const answerStep = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	const replies = say.repliesOf(context, event, serverVersion);
 	for (const reply of replies) enqueue({type: 'send', params: say.gradient(reply)});
 	const nextStep = Math.max(context.nextStep, ...replies.map(reply => reply.step + 1));
+	const answered = replies.map(reply => reply.client);
+	// Whose batch came while the others' step was under way has missed it.
+	const missed = context.update.kind === 'parallel' ? say.missedBy(context, {nextStep, answered}) : [];
+	for (const key of missed) enqueue({type: 'send', params: say.stepSkipped(key, nextStep)});
 	enqueue.assign({
 		serverVersion,
+		isDeadlinePast: false,
+		replicas: steppedReplicas(context, event.isApplied),
 		nextStep,
 		accumulated: event.isApplied ? 0 : context.accumulated + 1,
 		finished: context.finished + replies.filter(reply => isFinishedMember(context, reply)).length,
-		...inboxWithout(
-			context,
-			replies.map(reply => reply.client),
-		),
+		...inboxWithout(context, [...answered, ...missed.map(({client}) => client)]),
 		replies: replies.reduce((kept, reply) => withEntry(kept, reply.client, reply), context.replies),
 		plan: [],
 	});
@@ -167,6 +245,8 @@ const losePeers = machineSetup.assign(({context, event}) => {
 	return {...narrowed(context, cohortWithout(context.cohort, gone)), ...inboxWithout(context, gone)};
 });
 
+const takePlan = machineSetup.assign(({context}) => ({plan: nextPlan(context)!}));
+
 export const mainServerMachine = machineSetup.createMachine({
 	id: 'main-server',
 	context: ({input}) => ({
@@ -176,6 +256,10 @@ export const mainServerMachine = machineSetup.createMachine({
 		nextStep: 0,
 		adapterVersion: 0,
 		cohort: [],
+		cohortSize: 0,
+		isDeadlinePast: false,
+		replicas: emptyTable,
+		averaging: [],
 		incarnations: emptyTable,
 		inbox: emptyTable,
 		queue: emptyTable,
@@ -203,7 +287,13 @@ export const mainServerMachine = machineSetup.createMachine({
 		],
 		'roster-changed': {actions: losePeers},
 		leave: {actions: losePeers},
-		'run-finished': {actions: assign({isOver: true, isPublishing: ({context}) => context.isAdapterPublished})},
+		'run-finished': {
+			actions: assign(({context}) => ({
+				...roundEnd(context),
+				isOver: true,
+				isPublishing: context.isAdapterPublished,
+			})),
+		},
 		'host.pause': {actions: assign({isPauseAsked: true})},
 		'host.resume': {actions: assign({isPauseAsked: false})},
 		'host.restored': {actions: assign({isPauseAsked: false})},
@@ -227,10 +317,28 @@ export const mainServerMachine = machineSetup.createMachine({
 		collecting: {
 			tags: 'quiet',
 			always: [
+				{guard: 'isAveraging', target: 'averaging'},
 				{guard: 'isPublishing', target: 'publishing'},
 				{guard: 'isOver', target: 'finished'},
-				{guard: 'hasStep', target: 'stepping', actions: assign({plan: ({context}) => nextPlan(context)!})},
+				{guard: 'hasStep', target: 'stepping', actions: takePlan},
+				{guard: 'isStepVoid', target: 'collecting', reenter: true, actions: skipStep},
+				{guard: 'isDeadlineRunning', target: 'awaitingQuorum'},
 			],
+		},
+		awaitingQuorum: {
+			tags: 'quiet',
+			after: {stepDeadline: {actions: assign({isDeadlinePast: true})}},
+			always: [
+				{guard: 'isOver', target: 'collecting'},
+				{guard: 'hasStep', target: 'stepping', actions: takePlan},
+				{guard: 'isStepVoid', target: 'collecting', actions: skipStep},
+				{guard: 'isNobodyWaiting', target: 'collecting'},
+			],
+			on: {'host.restored': {target: 'awaitingQuorum', reenter: true, actions: assign({isPauseAsked: false})}},
+		},
+		averaging: {
+			invoke: {src: 'averageReplicas', input: ({context}) => ({members: context.averaging})},
+			on: {'averageReplicas.done': {target: 'collecting', actions: assign({averaging: []})}},
 		},
 		stepping: {
 			invoke: {
@@ -238,7 +346,8 @@ export const mainServerMachine = machineSetup.createMachine({
 				input: ({context}) => ({
 					parts: partsOf(context),
 					isApplied: isApplied(context),
-					optimizerStep: context.serverVersion,
+					optimizerStep: optimizerStepOf(context),
+					...(context.update.kind === 'replicas' && {replica: context.plan[0]!.client}),
 					tensors: Object.fromEntries(
 						context.plan.map(({client}, index) => [`${index}`, entryOf(context.inbox, client)!.tensors]),
 					),

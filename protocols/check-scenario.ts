@@ -8,6 +8,7 @@ import Value from 'typebox/value';
 import {CutlayerError} from './errors.ts';
 import {faultProblem} from './faults.ts';
 import {type Scenario, type ScenarioFile, scenarioSchema} from './scenario.ts';
+import {stepClosingProblem} from './split-step.ts';
 
 const validator = Compile(scenarioSchema);
 
@@ -201,6 +202,8 @@ function checkSense(scenario: Scenario, source: string): void {
 			'the validation loss is never measured; set evaluation.everyRounds and data.validationRows above 0',
 		);
 	}
+	const step = stepClosingProblem(scenario);
+	if (step) throw invalid(source, step.path, step.problem);
 	const fault = faultProblem(scenario);
 	if (fault) throw invalid(source, fault.path, fault.problem);
 	if (closing.kind === 'quorum') {

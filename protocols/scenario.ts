@@ -107,6 +107,17 @@ const closing = Type.Union([
 	}),
 ]);
 
+const stepClosing = Type.Union([
+	section({kind: Type.Literal('all')}),
+	section({
+		kind: Type.Literal('quorum'),
+		count: Type.Optional(Type.Integer({minimum: 1})),
+		fraction: Type.Optional(Type.Number({exclusiveMinimum: 0, maximum: 1})),
+		deadlineMs: positive(10_000, 'after the first batch of the step'),
+		missing: Type.Union([Type.Literal('drop'), Type.Literal('reuse')], {default: 'drop'}),
+	}),
+]);
+
 const adaptive = {
 	learningRate: positive(1e-3, 'of the server, over the mean change'),
 	beta1: unit(0.9, ''),
@@ -165,10 +176,12 @@ export const scenarioSchema = section({
 		[
 			section({kind: Type.Literal('parallel')}),
 			section({kind: Type.Literal('sequential')}),
+			section({kind: Type.Literal('replicas')}),
 			section({kind: Type.Literal('buffered'), count: integer(1, 4, 'arrivals a step of the main server is over')}),
 		],
 		{default: {kind: 'parallel'}},
 	),
+	stepClosing: Type.Union(stepClosing.anyOf, {default: {kind: 'all'}}),
 	closing: Type.Union(closing.anyOf, {default: {kind: 'all'}}),
 	aggregation: Type.Union(aggregation.anyOf, {default: {kind: 'fedavg'}}),
 	wire: section({activations: wireFormat, gradients: wireFormat, adapters: wireFormat}, {default: {}}),

@@ -3,15 +3,18 @@ When the main server takes a step and over whose batches. Pure: descriptions in,
 */
 import type {CohortMember} from '../../protocols/messages.ts';
 import {memberOf} from '../cohort.ts';
+import {planStepClosing, type StepClosing} from './step-closing.ts';
 
 /**
 `parallel` is the paper's: one step over the whole cohort's batches. `sequential` is SplitFed V2: one step a batch, in order of
-arrival. `buffered`: one step over `count` arrivals, whoever they are from, weighted by `p_i / sqrt(1 + staleness)`; at a round's
+arrival. `replicas` is SplitFed V1: a copy of the adapter for each client, stepped with its batches alone, the copies averaged when
+the round is over. `buffered`: one step over `count` arrivals, whoever they are from, weighted by `p_i / sqrt(1 + staleness)`; at a round's
 end over as many as can still come.
 */
 export type ServerUpdate =
 	| {readonly kind: 'parallel'}
 	| {readonly kind: 'sequential'}
+	| {readonly kind: 'replicas'}
 	| {readonly kind: 'buffered'; readonly count: number};
 
 /** A batch that waits at the main server. */
@@ -33,20 +36,31 @@ type Situation = {
 	readonly waiting: Iterable<WaitingBatch>;
 	/** How many members have taken all steps of the round: no batch of theirs will come. */
 	readonly finished: number;
+	/** Whom a `parallel` step waits for; default all. */
+	readonly closing?: StepClosing;
+	/** Members when the round opened; default those of `cohort`. */
+	readonly cohortSize?: number;
+	readonly isDeadlinePast?: boolean;
 };
 
-type Counts = {readonly cohort: number; readonly waiting: number; readonly finished: number};
+type Counts = {
+	readonly cohort: number;
+	readonly waiting: number;
+	readonly finished: number;
+	readonly isDeadlinePast?: boolean;
+};
 
 /** False while too few batches wait for a step of whatever members: asked at every message, so that it must not look at each. */
-export function hasEnough(update: ServerUpdate, {cohort, waiting, finished}: Counts): boolean {
-	if (update.kind === 'parallel') return cohort > 0 && waiting >= cohort;
+export function hasEnough(update: ServerUpdate, {cohort, waiting, finished, isDeadlinePast = false}: Counts): boolean {
+	if (update.kind === 'parallel') return cohort > 0 && (waiting >= cohort || (isDeadlinePast && waiting > 0));
 	if (update.kind === 'buffered') return waiting >= Math.max(1, Math.min(update.count, cohort - finished));
 	return waiting > 0;
 }
 
 /** The next step, or nothing while it must wait. */
-export function planStep(update: ServerUpdate, {round, cohort, waiting, finished}: Situation): StepPlan | undefined {
-	if (update.kind === 'sequential') {
+export function planStep(update: ServerUpdate, situation: Situation): StepPlan | undefined {
+	const {round, cohort, waiting, finished, closing = {kind: 'all'}} = situation;
+	if (update.kind === 'sequential' || update.kind === 'replicas') {
 		const [first] = presentOf({round, cohort, waiting}, 1);
 		return first && [{client: first.client, weight: 1}];
 	}
@@ -56,11 +70,19 @@ export function planStep(update: ServerUpdate, {round, cohort, waiting, finished
 		return taken.length < wanted ? undefined : normalised(taken.map(batch => discounted(cohort, batch)));
 	}
 	const present = presentOf({round, cohort, waiting}, cohort.length);
-	return cohort.length > 0 && present.length === cohort.length ? normalised(cohort) : undefined;
+	const {cohortSize = cohort.length, isDeadlinePast = false} = situation;
+	const arrivals = {cohortSize, here: cohort.length, arrived: present.length, isDeadlinePast};
+	if (planStepClosing(closing, arrivals) !== 'close') return undefined;
+	if (present.length === cohort.length) return normalised(cohort);
+	const clients = new Set(present.map(({client}) => client));
+	return normalised(cohort.filter(({client}) => clients.has(client)));
 }
 
 /** The oldest arrivals of the round from members of the cohort, so many at most. */
-function presentOf({round, cohort, waiting}: Omit<Situation, 'finished'>, countMax: number): WaitingBatch[] {
+function presentOf(
+	{round, cohort, waiting}: Pick<Situation, 'round' | 'cohort' | 'waiting'>,
+	countMax: number,
+): WaitingBatch[] {
 	const present: WaitingBatch[] = [];
 	for (const batch of waiting) {
 		if (present.length >= countMax) break;

@@ -75,6 +75,11 @@ export class ClientCompute implements Passes {
 		return {output: {gradientNorm, tokens}, tensors: {}};
 	}
 
+	/** The last gradient of the adapter once more, for a step that the others took without this client. */
+	reuse(input: unknown): PassResult {
+		return {output: this.#trainer.trainAgain(input as Applied), tensors: {}};
+	}
+
 	/** A whole step without a main server. */
 	localStep(input: unknown, tensors: NamedTensors): PassResult {
 		const {lengths, isApplied, optimizerStep, ...key} = input as BatchInput & Applied;

@@ -1,11 +1,14 @@
 /**
 The main server's arithmetic: one pass forward and back through the tail over the batches of a step, whoever they are from.
 */
+import type {CohortMember} from '../../protocols/messages.ts';
 import type {PassResult} from '../../protocols/ports.ts';
 import {i32View, type NamedTensors, type Tensor} from '../../protocols/tensor.ts';
+import {weightedMean} from '../model/combine.ts';
+import {toNamedTensors} from '../model/lora.ts';
 import type {SplitModel} from '../model/split.ts';
 import {dropoutKey} from './client.ts';
-import {pick} from './names.ts';
+import {pick, prefixed} from './names.ts';
 import type {Passes} from './passes.ts';
 import type {ActorSpec} from './spec.ts';
 import {type SavedTrainer, Trainer} from './trainer.ts';
@@ -22,7 +25,15 @@ export type StepPart = {
 	readonly step: number;
 };
 
-type StepInput = {readonly parts: readonly StepPart[]; readonly isApplied: boolean; readonly optimizerStep: number};
+type StepInput = {
+	readonly parts: readonly StepPart[];
+	readonly isApplied: boolean;
+	readonly optimizerStep: number;
+	/** Whose copy of the adapter is trained; default the one adapter of all. */
+	readonly replica?: string;
+};
+
+type Saved = SavedTrainer & {readonly replicas: Readonly<Record<string, SavedTrainer>>};
 
 type Joined = {
 	readonly activations: Float32Array;
@@ -39,6 +50,8 @@ export class MainServerCompute implements Passes {
 	readonly #spec: Spec;
 	readonly #model: SplitModel;
 	readonly #trainer: Trainer;
+	/** SplitFed V1: copies by client, each with an optimizer of its own. */
+	readonly #replicas = new Map<string, Trainer>();
 
 	constructor(spec: Spec, model: SplitModel, initial: NamedTensors) {
 		this.#spec = spec;
@@ -51,7 +64,8 @@ export class MainServerCompute implements Passes {
 	(the default) or of p_i L_i. The rows of two batches never meet, so dL_i/dS_i is the rows' gradient over p_i.
 	*/
 	mainStep(input: unknown, tensors: NamedTensors): PassResult {
-		const {parts, isApplied, optimizerStep} = input as StepInput;
+		const {parts, isApplied, optimizerStep, replica} = input as StepInput;
+		const trainer = replica === undefined ? this.#trainer : this.#replica(replica);
 		const joined = join(
 			parts,
 			parts.map((_, index) => pick(tensors, `${index}`)),
@@ -62,10 +76,10 @@ export class MainServerCompute implements Passes {
 		const {targetLosses, inputGradient, gradients} = this.#model.trainStep(
 			{activations, lengths},
 			{positions, labels, weights, labelSmoothing: this.#spec.labelSmoothing},
-			this.#trainer.adapter,
+			trainer.adapter,
 			{wantsInputGradient, ...this.#dropout(parts, joined)},
 		);
-		const gradientNorm = this.#trainer.train(gradients[0]!, {weight: labels.length, isApplied, optimizerStep});
+		const gradientNorm = trainer.train(gradients[0]!, {weight: labels.length, isApplied, optimizerStep});
 		const losses = parts.map((_, index) => mean(targetLosses, joined.targetStarts, index));
 		const answers = parts.map(
 			(part, index) => [`${index}.gradient`, this.#answer(part, inputGradient, joined, index)] as const,
@@ -80,17 +94,45 @@ export class MainServerCompute implements Passes {
 		return {output: {}, tensors: this.#trainer.read()};
 	}
 
+	/** The mean of the copies becomes the adapter of all, and every copy goes on from it with its own moments. */
+	averageReplicas(input: unknown): PassResult {
+		const {members} = input as {members: readonly CohortMember[]};
+		const adapters = members.map(({client}) => this.#replica(client).adapter.tensors);
+		const mean = weightedMean(
+			adapters,
+			members.map(({weight}) => weight),
+		);
+		for (const trainer of [this.#trainer, ...this.#replicas.values()]) trainer.adopt(toNamedTensors(mean), 'keep');
+		return {output: {}, tensors: {}};
+	}
+
 	save(): PassResult {
-		return this.#trainer.save();
+		const saved = [...this.#replicas].map(([client, trainer]) => [client, trainer.save()] as const);
+		const {output, tensors} = this.#trainer.save();
+		const groups = saved.map(([client, {tensors: own}]) => prefixed(`replica.${client}`, own));
+		const replicas = Object.fromEntries(saved.map(([client, {output: own}]) => [client, own]));
+		return {output: {...output, replicas}, tensors: Object.assign({}, tensors, ...groups) as NamedTensors};
 	}
 
 	restore(input: unknown, tensors: NamedTensors): PassResult {
-		this.#trainer.restore(input as SavedTrainer, tensors);
+		const {replicas, ...own} = input as Saved;
+		this.#trainer.restore(own, tensors);
+		for (const [client, saved] of Object.entries(replicas))
+			this.#replica(client).restore(saved, pick(tensors, `replica.${client}`));
 		return {output: {}, tensors: {}};
 	}
 
 	close(): PassResult {
 		return {output: {}, tensors: {}};
+	}
+
+	/** A client's copy, made of the adapter of all when it is first asked for. */
+	#replica(client: string): Trainer {
+		const known = this.#replicas.get(client);
+		if (known) return known;
+		const made = new Trainer(this.#spec, this.#model.config, this.#trainer.read());
+		this.#replicas.set(client, made);
+		return made;
 	}
 
 	/** The rows of one batch as a tensor of the wire format; f32 rows are a view of the step's gradient. */

@@ -76,6 +76,10 @@ export class ShapesCompute implements Compute {
 				const output = {losses: parts.map(lossAt), gradientNorm: 1, isApplied};
 				return {output, tensors: Object.fromEntries(gradients.map((rows, index) => [`${index}.gradient`, rows]))};
 			}
+			case 'averageReplicas':
+				return {};
+			case 'reuse':
+				return {output: {isApplied, gradientNorm: 1}};
 			case 'evaluate':
 				return {output: {loss: 2, perplexity: Math.exp(2), targets: 1}};
 			default:

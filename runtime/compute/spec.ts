@@ -20,6 +20,8 @@ export type TrainerSpec = {
 	readonly labelSmoothing: number;
 	/** FedProx: mu (w - w_g) is added to the gradient, w_g the adapter taken over last; default 0. */
 	readonly proximalMu?: number;
+	/** The last gradient is kept, to be applied again; default false. */
+	readonly keepsGradient?: boolean;
 };
 
 /** The input of the pass `open`, by kind of actor. The optional tensors `initial.*` replace the keyed initial adapter. */

@@ -26,6 +26,8 @@ export class Trainer {
 	/** Gradients since the last optimizer step, summed with their weights. */
 	#sum: AdapterTensors | undefined;
 	#weight = 0;
+	/** The last batch's gradient and its weight, where the spec asks for it. */
+	#last: {readonly gradients: AdapterTensors; readonly weight: number} | undefined;
 
 	constructor(spec: TrainerSpec, config: ModelConfig, initial: NamedTensors) {
 		this.#spec = spec;
@@ -57,6 +59,8 @@ export class Trainer {
 		gradients: AdapterTensors,
 		{weight, isApplied, optimizerStep: position}: {weight: number; isApplied: boolean; optimizerStep: number},
 	): number {
+		// What is applied is changed in place.
+		if (this.#spec.keepsGradient) this.#last = {gradients: cloneAdapter(gradients), weight};
 		const isOnly = isApplied && !this.#sum;
 		if (!isOnly) this.#accumulate(gradients, weight);
 		if (!isApplied) return 0;
@@ -71,6 +75,14 @@ export class Trainer {
 			lr,
 		});
 		return norm;
+	}
+
+	/** `train` with the last gradient once more; nothing while there was none. */
+	trainAgain(applied: {isApplied: boolean; optimizerStep: number}): {isApplied: boolean; gradientNorm: number} {
+		if (!this.#last) return {isApplied: false, gradientNorm: 0};
+		const {gradients, weight} = this.#last;
+		const gradientNorm = this.train(cloneAdapter(gradients), {weight, ...applied});
+		return {isApplied: applied.isApplied, gradientNorm};
 	}
 
 	/** Adds the gradient of FedProx's `mu / 2 ||w - w_g||^2` (Li et al., MLSys 2020). */
@@ -105,23 +117,26 @@ export class Trainer {
 	save(): {output: SavedTrainer; tensors: NamedTensors} {
 		const {step, moments} = this.#optimizer;
 		return {
-			output: {optimizerSteps: step, weight: this.#weight},
+			output: {optimizerSteps: step, weight: this.#weight, lastWeight: this.#last?.weight ?? 0},
 			tensors: {
 				...prefixed('adapter', this.read()),
 				...prefixed('optimizer', toNamedTensors(cloneAdapter(moments))),
 				...(this.#sum ? prefixed('sum', toNamedTensors(cloneAdapter(this.#sum))) : {}),
+				...(this.#last ? prefixed('last', toNamedTensors(cloneAdapter(this.#last.gradients))) : {}),
 				...(this.#reference ? prefixed('reference', toNamedTensors(cloneAdapter(this.#reference))) : {}),
 			},
 		};
 	}
 
-	restore({optimizerSteps, weight}: SavedTrainer, tensors: NamedTensors): void {
+	restore({optimizerSteps, weight, lastWeight}: SavedTrainer, tensors: NamedTensors): void {
 		this.#tensors = cloneAdapter(fromNamedTensors(pick(tensors, 'adapter')));
 		this.#optimizer = {step: optimizerSteps, moments: cloneAdapter(fromNamedTensors(pick(tensors, 'optimizer')))};
 		this.#sum = keptAdapter(tensors, 'sum');
 		this.#reference = keptAdapter(tensors, 'reference');
 		this.#weight = weight;
+		const last = keptAdapter(tensors, 'last');
+		this.#last = last && {gradients: last, weight: lastWeight};
 	}
 }
 
-export type SavedTrainer = {readonly optimizerSteps: number; readonly weight: number};
+export type SavedTrainer = {readonly optimizerSteps: number; readonly weight: number; readonly lastWeight: number};

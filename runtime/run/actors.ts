@@ -84,7 +84,7 @@ export function openClient(context: ActorContext, clientId: string, data: Client
 		id: clientId,
 		machine: clientMachine,
 		input: plan.clientInput(scenario, agreement, {clientId, samples: data.samples, incarnation}),
-		passes: ['backward', 'readAdapter'],
+		passes: ['backward', 'reuse', 'readAdapter'],
 		overrides: {forward: withBatch, localStep: withBatch},
 	});
 }
@@ -96,7 +96,7 @@ export function openMainServer(context: ActorContext): Promise<ActorHost> {
 		id: plan.mainServerId,
 		machine: mainServerMachine,
 		input: plan.mainServerInput(scenario, plan.agreementOf(scenario, model), incarnation),
-		passes: ['mainStep', 'readAdapter'],
+		passes: ['mainStep', 'averageReplicas', 'readAdapter'],
 		check: activationsCheck(model.config),
 	});
 }

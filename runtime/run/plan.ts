@@ -86,7 +86,7 @@ function optimizerSteps(
 	const whole = Math.floor(steps / stepsPerRound);
 	const perRound = Math.ceil(stepsPerRound / accumulation);
 	const total = whole * perRound + Math.ceil((steps % stepsPerRound) / accumulation);
-	if (!isServer || update.kind === 'parallel') return total;
+	if (!isServer || update.kind === 'parallel' || update.kind === 'replicas') return total;
 	const batches = update.kind === 'buffered' ? update.count : 1;
 	return Math.ceil((steps * clients) / (batches * accumulation));
 }
@@ -111,6 +111,7 @@ export const clientSpec = (scenario: Scenario, config: ModelConfig): ActorSpec =
 	wire: scenario.wire.activations,
 	wireAdapter: scenario.wire.adapters,
 	optimizerAtRound: scenario.training.optimizerAtRound,
+	...(onSkipped(scenario) === 'reuse' && {keepsGradient: true}),
 	...(scenario.aggregation.kind === 'fedprox' && {proximalMu: scenario.aggregation.mu}),
 	...trainerSpec(scenario, clientPart(scenario, config), false),
 });
@@ -138,6 +139,9 @@ export const evaluatorSpec = (scenario: Scenario, config: ModelConfig): ActorSpe
 		: [clientPart(scenario, config)],
 });
 
+/** What a client does with a step the others took without it. */
+const onSkipped = ({stepClosing}: Scenario) => (stepClosing.kind === 'quorum' ? stepClosing.missing : 'drop');
+
 export const clientInput = (
 	scenario: Scenario,
 	agreement: Agreement,
@@ -150,6 +154,7 @@ export const clientInput = (
 	fedServerId,
 	mainServerId: scenario.mainServer ? mainServerId : null,
 	accumulation: scenario.training.accumulation,
+	onSkipped: onSkipped(scenario),
 	answerTimeoutMs: scenario.timing.answerTimeoutMs,
 	heartbeatMs: scenario.timing.heartbeatMs,
 });
@@ -160,6 +165,7 @@ export const mainServerInput = (scenario: Scenario, agreement: Agreement, incarn
 	fedServerId,
 	agreement,
 	update: scenario.update,
+	stepClosing: scenario.stepClosing,
 	accumulation: scenario.training.accumulation,
 	credit: 1,
 	isAdapterPublished: isEvaluated(scenario),

@@ -36,6 +36,10 @@ export type RunSummary = {
 	}[];
 	/** How many steps had each server staleness, and uploads each adapter staleness. */
 	readonly serverStaleness: Readonly<Record<string, number>>;
+	/** How many steps had each gradient staleness. */
+	readonly gradientStaleness: Readonly<Record<string, number>>;
+	/** Steps that were not taken, by reason. */
+	readonly stepsDropped: Readonly<Record<string, number>>;
 	readonly adapterStalenessMax: number;
 	/** Messages refused, by reason. */
 	readonly dropped: Readonly<Record<string, number>>;
@@ -72,6 +76,8 @@ export function summarise(rows: readonly MetricsRow[], facts: Facts): RunSummary
 		lossLast: meanLoss(byClient, own => own.at(-1)),
 		evaluations: rows.filter(row => row.kind === 'eval').map(evaluationOf),
 		serverStaleness: histogram(steps, 'serverStaleness'),
+		gradientStaleness: histogram(steps, 'gradientStaleness'),
+		stepsDropped: droppedOf(rows.filter(row => row.kind === 'drop')),
 		adapterStalenessMax: Math.max(0, ...rounds.map(row => numberOf(row, 'adapterStalenessMax'))),
 	};
 }
@@ -102,6 +108,12 @@ function meanLoss(
 function histogram(rows: readonly MetricsRow[], field: string): Record<string, number> {
 	const counts: Record<string, number> = {};
 	for (const row of rows) counts[String(row[field])] = (counts[String(row[field])] ?? 0) + 1;
+	return counts;
+}
+
+function droppedOf(rows: readonly MetricsRow[]): Record<string, number> {
+	const counts: Record<string, number> = {};
+	for (const row of rows) counts[String(row.reason)] = (counts[String(row.reason)] ?? 0) + numberOf(row, 'steps');
 	return counts;
 }
 

@@ -10,6 +10,7 @@ const input = {
 	fedServerId: 'fed',
 	mainServerId: 'main',
 	accumulation: 1,
+	onSkipped: 'drop',
 	answerTimeoutMs: 1000,
 	heartbeatMs: 0,
 };
@@ -116,8 +117,10 @@ test('the closing of another round changes nothing', t => {
 
 test('a skipped step keeps the batch', t => {
 	const client = awaiting().take(from('main', 'main-server', 'step-skipped', {round: 0, step: 0, next: 1}));
-	t.regex(client.state, /forwarding/);
+	t.regex(client.state, /awaitingGradient/);
 	t.like(client.context, {step: 1, batchIndex: 0});
+	t.like(client.one('activations'), {body: {round: 0, step: 1}});
+	t.like(client.one('report').body, {kind: 'drop', row: {round: 0, step: 0, steps: 1, reason: 'skipped'}});
 });
 
 test('an upload is sent again until it is accepted, and only for its own round', t => {

@@ -9,6 +9,7 @@ const input = {
 	fedServerId: 'fed',
 	agreement,
 	update: {kind: 'parallel'},
+	stepClosing: {kind: 'all'},
 	accumulation: 1,
 	credit: 1,
 	isAdapterPublished: false,

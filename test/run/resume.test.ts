@@ -83,6 +83,7 @@ const variants: Record<string, Partial<ScenarioFile>> = {
 	},
 	'everything in i8': {...plain, wire: {activations: 'i8', gradients: 'i8', adapters: 'i8'}},
 	'gradients that wait for an optimizer step': {...plain, training: {...training, stepsPerRound: 3, accumulation: 2}},
+	'a copy of the tail for each client': {...plain, update: {kind: 'replicas'}},
 	'no main server': {...plain, mainServer: false},
 	'the cut below all blocks': {...plain, cut: 0},
 	'a schedule that decays': {...plain, training: {...training, schedule: {kind: 'linear'}}},

@@ -74,6 +74,7 @@ const serverEnd = (golden: Awaited<ReturnType<typeof goldenTensors>>, from: numb
 
 const sgd = {optimizer: {kind: 'sgd'}, learningRate: 0.5} as const;
 const linear = {schedule: {kind: 'linear', warmupSteps: 3}} as const;
+const replicas = {update: {kind: 'replicas'}} as const;
 const sequential = {update: {kind: 'sequential'}} as const;
 const settings: Record<string, Settings> = {
 	parallel_unweighted: {},
@@ -122,6 +123,36 @@ for (const [name, training] of Object.entries({fedlora: {}, fedlora_sgd: sgd})) 
 		t.true(client < looseTolerance.adapter, `adapters differ by ${client}`);
 		t.deepEqual(run.server, {});
 		t.log({loss, client});
+	});
+}
+
+// A client's head and its own copy of the tail are a whole model of its own: SplitFed V1 is FedLoRA cut in two.
+for (const [name, training] of Object.entries({fedlora: {}, fedlora_sgd: sgd})) {
+	test(`twelve steps with a copy of the tail for each client follow PyTorch: ${name}`, async t => {
+		const golden = await goldenTensors(`train-split/${name}.f32.safetensors`);
+		const run = await train(goldenScenario({...replicas, training}));
+		t.is(run.status, 'done');
+		const loss = lossDifference(run.losses, name);
+		t.true(loss < looseTolerance.loss, `losses differ by ${loss}`);
+		const whole = difference({...run.client, ...run.server}, goldenAdapter(golden, 'agg3.global.'));
+		t.true(whole < looseTolerance.adapter, `adapters differ by ${whole}`);
+		t.log({loss, whole});
+	});
+}
+
+for (const [count, name, tolerance] of [
+	[1, 'sequential', looseTolerance],
+	[3, 'parallel_unweighted', parallelTolerance],
+] as const) {
+	test(`a buffer of ${count} of 3 clients follows PyTorch: ${name}`, async t => {
+		const golden = await goldenTensors(`train-split/${name}.f32.safetensors`);
+		const run = await train(goldenScenario({update: {kind: 'buffered', count}}));
+		const loss = lossDifference(run.losses, name);
+		t.true(loss < tolerance.loss, `losses differ by ${loss}`);
+		const client = difference(run.client, goldenAdapter(golden, 'agg3.global.'));
+		t.true(client < tolerance.adapter, `client adapters differ by ${client}`);
+		const server = difference(run.server, serverEnd(golden, 2));
+		t.true(server < tolerance.adapter, `server adapters differ by ${server}`);
 	});
 }
 

@@ -23,7 +23,8 @@ export class StepRule implements Rule {
 	readonly #clients = new Map<string, Client>();
 	/** The batches of the pass under way, by main server. */
 	readonly #passes = new Map<string, readonly Part[]>();
-	#counts = {accepted: 0, applied: 0, answered: 0, superseded: 0, withdrawn: 0};
+	#counts = {accepted: 0, applied: 0, answered: 0, superseded: 0, cutOff: 0, withdrawn: 0};
+	readonly #servers = new Set<string>();
 	#isComplete = true;
 
 	constructor(report: Report) {
@@ -31,8 +32,10 @@ export class StepRule implements Rule {
 	}
 
 	/** A main server that comes back from a checkpoint takes the steps after it again. */
-	started({role}: StartedRecord): void {
-		if (role === 'main-server') this.#clear();
+	started({role, actor}: StartedRecord): void {
+		if (role !== 'main-server') return;
+		this.#servers.add(actor);
+		this.#clear();
 	}
 
 	input(record: InputRecord, at: Located): void {
@@ -41,10 +44,10 @@ export class StepRule implements Rule {
 		if (event.type === 'mainStep.done') this.#apply(actor, at);
 		if (event.type === 'leave' && event.from !== undefined) this.#withdraw([event.from]);
 		if (event.type === 'roster-changed') this.#withdraw((event.body as {left?: string[]}).left ?? []);
+		if (event.type === 'round-opened') this.#openRound(actor, (event.body as {round: number}).round);
 		for (const command of commandsOf(record)) {
 			if ('pass' in command && command.pass === 'mainStep') this.#begin(actor, command.input as {parts?: Part[]});
-			if ('send' in command && command.to !== undefined)
-				this.#acknowledge(command.send, command.to, command.body as Step);
+			if ('send' in command && command.to !== undefined) this.#tell(command.send, command.to, command.body as Step);
 			if ('send' in command && command.to === event.from) this.#answer(command.send, record);
 		}
 	}
@@ -56,12 +59,13 @@ export class StepRule implements Rule {
 
 	counts() {
 		const waiting = [...this.#clients.values()].reduce((total, client) => total + client.waiting.size, 0);
-		const {accepted, applied, answered, superseded, withdrawn} = this.#counts;
+		const {accepted, applied, answered, superseded, cutOff, withdrawn} = this.#counts;
 		return {
 			'steps that arrived': accepted,
 			'steps applied': applied,
 			'steps answered otherwise': answered,
 			'steps superseded': superseded,
+			'steps cut off by the end of their round': cutOff,
 			'steps withdrawn': withdrawn,
 			'steps waiting at the end': waiting,
 		};
@@ -117,8 +121,9 @@ export class StepRule implements Rule {
 		this.#passes.delete(server);
 	}
 
-	/** A gradient is an acknowledgement: its step must have been applied. */
-	#acknowledge(verb: string, to: string, body: Step): void {
+	/** A gradient is an acknowledgement: its step must have been applied. A skip ends the step it names. */
+	#tell(verb: string, to: string, body: Step): void {
+		if (verb === 'step-skipped' && this.#clients.get(to)?.waiting.delete(keyOf(body))) this.#counts.answered++;
 		if (verb !== 'gradient' || !this.#isComplete) return;
 		const applied = this.#clients.get(to)?.applied;
 		if (!applied || isAfter(body, applied.step))
@@ -130,6 +135,18 @@ export class StepRule implements Rule {
 		if (event.type !== 'activations' || (verb !== 'step-skipped' && verb !== 'refused')) return;
 		const waiting = this.#clients.get(event.from ?? '')?.waiting;
 		if (waiting?.delete(keyOf(event.body as Step))) this.#counts.answered++;
+	}
+
+	/** What waits for a step of a round that is over is never taken. */
+	#openRound(actor: string, round: number): void {
+		if (!this.#servers.has(actor)) return;
+		for (const {waiting} of this.#clients.values()) {
+			for (const [key, step] of waiting) {
+				if (step.round >= round) continue;
+				waiting.delete(key);
+				this.#counts.cutOff++;
+			}
+		}
 	}
 
 	#withdraw(clients: readonly string[]): void {
