@@ -44,7 +44,7 @@ export function randomScenario(seed: number) {
 		faults,
 		fleet: {profile: pick(...profiles), dayMs: 2400},
 		mainServer: pick(true, true, false),
-		update: {kind: pick('parallel' as const, 'sequential' as const)},
+		update: {kind: pick('parallel' as const, 'sequential' as const, 'replicas' as const)},
 		closing: pick({kind: 'all' as const}, {kind: 'quorum' as const, fraction: 0.5, deadlineMs: 2000}),
 		training: {steps: random.integer(2, 5), stepsPerRound: random.integer(1, 3)},
 		timing: {answerTimeoutMs: 300, heartbeatMs: 200, leaseMs: 2000},
