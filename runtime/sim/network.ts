@@ -6,10 +6,11 @@ Reports and a main server's adapters for evaluators are measurement: they are ha
 */
 import {CutlayerError} from '../../protocols/errors.ts';
 import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
-import {parseSubject, subjectMatches} from '../../protocols/subjects.ts';
+import {parseSubject} from '../../protocols/subjects.ts';
 import type {VirtualTime} from './clock.ts';
 import type {Device} from './devices.ts';
 import type {FrameFate} from './frame-fate.ts';
+import {type Route, Routes, type Subscription} from './routes.ts';
 
 export type NetworkOptions = {
 	readonly time: VirtualTime;
@@ -19,8 +20,7 @@ export type NetworkOptions = {
 	readonly maxPayloadBytes?: number;
 };
 
-type Subscription = {readonly pattern: string; readonly deliver: (frame: Frame) => void};
-type Peer = {readonly id: string; readonly subscriptions: Subscription[]; upFreeMs: number; downFreeMs: number};
+type Peer = {readonly place: number; readonly id: string; upFreeMs: number; downFreeMs: number};
 
 const measurements = new Set(['report', 'server-adapter']);
 
@@ -29,9 +29,8 @@ export const transferMs = (bytes: number, mbps: number): number => (bytes * 8) /
 
 export class SimNetwork {
 	readonly #options: NetworkOptions;
-	readonly #peers: Peer[] = [];
-	/** Receivers by subject; emptied when a subscription changes. */
-	readonly #routes = new Map<string, readonly Peer[]>();
+	readonly #routes = new Routes<Peer>();
+	#connected = 0;
 	#delivered = 0;
 	#longestMs = 0;
 	#lost = 0;
@@ -57,8 +56,8 @@ export class SimNetwork {
 
 	/** The connection of an actor, or of an onlooker such as a recorder. */
 	connect(id: string): Bus {
-		const peer: Peer = {id, subscriptions: [], upFreeMs: 0, downFreeMs: 0};
-		this.#peers.push(peer);
+		const peer: Peer = {place: this.#connected++, id, upFreeMs: 0, downFreeMs: 0};
+		const subscriptions = new Set<Subscription<Peer>>();
 		let isClosed = false;
 		const maxPayloadBytes = this.#options.maxPayloadBytes ?? 2 ** 30;
 		return {
@@ -68,25 +67,22 @@ export class SimNetwork {
 				if (frame.body.byteLength > maxPayloadBytes) throw tooLarge(frame, maxPayloadBytes);
 				this.#send(peer, frame);
 			},
-			subscribe: (pattern, deliver) => this.#subscribe(peer, {pattern, deliver}),
+			subscribe: (pattern, deliver): Unsubscribe => {
+				const subscription = {peer, pattern, deliver, isActive: true};
+				subscriptions.add(subscription);
+				this.#routes.add(subscription);
+				return () => {
+					subscriptions.delete(subscription);
+					this.#routes.remove(subscription);
+				};
+			},
 			flush: () => Promise.resolve(),
 			close: () => {
 				isClosed = true;
-				peer.subscriptions.length = 0;
-				this.#peers.splice(this.#peers.indexOf(peer), 1);
-				this.#routes.clear();
+				for (const subscription of subscriptions) this.#routes.remove(subscription);
+				subscriptions.clear();
 				return Promise.resolve();
 			},
-		};
-	}
-
-	#subscribe(peer: Peer, subscription: Subscription): Unsubscribe {
-		peer.subscriptions.push(subscription);
-		this.#routes.clear();
-		return () => {
-			const index = peer.subscriptions.indexOf(subscription);
-			if (index >= 0) peer.subscriptions.splice(index, 1);
-			this.#routes.clear();
 		};
 	}
 
@@ -94,13 +90,15 @@ export class SimNetwork {
 		const {time, deviceOf} = this.#options;
 		const verb = parseSubject(frame.subject)?.verb ?? '';
 		const device = deviceOf(sender.id);
-		const receivers = this.#receivers(frame.subject).filter(peer => peer !== sender);
-		const onlookers = receivers.filter(peer => !deviceOf(peer.id));
-		for (const peer of onlookers) this.#handOver(peer, frame);
-		const actors = receivers.filter(peer => deviceOf(peer.id));
+		const receivers = this.#routes.find(frame.subject).filter(({peer}) => peer !== sender);
+		const actors: Route<Peer>[] = [];
+		for (const route of receivers) {
+			if (deviceOf(route.peer.id)) actors.push(route);
+			else this.#handOver(route, frame);
+		}
 		if (actors.length === 0) return;
 		if (!device || measurements.has(verb)) {
-			for (const peer of actors) time.at(time.nowMs, peer.id, () => this.#handOver(peer, frame));
+			for (const route of actors) time.at(time.nowMs, route.peer.id, () => this.#handOver(route, frame));
 			return;
 		}
 		sender.upFreeMs = Math.max(sender.upFreeMs, time.nowMs) + transferMs(frame.body.byteLength, device.upMbps);
@@ -110,15 +108,16 @@ export class SimNetwork {
 	}
 
 	/** While the broker is away its senders hold frames back. */
-	#atBroker(sender: Peer, receivers: readonly Peer[], frame: Frame): void {
+	#atBroker(sender: Peer, receivers: readonly Route<Peer>[], frame: Frame): void {
 		const {time, fate} = this.#options;
 		const backMs = fate.brokerAtMs(time.nowMs);
 		if (backMs > time.nowMs) time.at(backMs, sender.id, () => this.#atBroker(sender, receivers, frame));
-		else for (const peer of receivers) this.#forward(sender, peer, frame);
+		else for (const route of receivers) this.#forward(sender, route, frame);
 	}
 
 	/** From the broker down to one receiver. */
-	#forward(sender: Peer, receiver: Peer, frame: Frame): void {
+	#forward(sender: Peer, route: Route<Peer>, frame: Frame): void {
+		const receiver = route.peer;
 		const {time, deviceOf, fate} = this.#options;
 		const {downMbps, latencyMs} = deviceOf(receiver.id)!;
 		const messageId = frame.headers['Nats-Msg-Id'] ?? '';
@@ -130,27 +129,16 @@ export class SimNetwork {
 			this.#longestMs = Math.max(this.#longestMs, receiver.downFreeMs - time.nowMs);
 			const arrivalMs = fate.arrivalMs(passage, receiver.downFreeMs + latencyMs);
 			if (fate.isBrokerLost(time.nowMs, arrivalMs)) this.#lost++;
-			else time.at(arrivalMs, receiver.id, () => this.#handOver(receiver, fate.altered(frame, passage)));
+			else time.at(arrivalMs, receiver.id, () => this.#handOver(route, fate.altered(frame, passage)));
 		}
 	}
 
-	#handOver(receiver: Peer, frame: Frame): void {
-		for (const {pattern, deliver} of [...receiver.subscriptions]) {
-			if (!subjectMatches(pattern, frame.subject)) continue;
+	#handOver({subscriptions}: Route<Peer>, frame: Frame): void {
+		for (const {isActive, deliver} of subscriptions) {
+			if (!isActive) continue;
 			this.#delivered++;
 			deliver(frame);
 		}
-	}
-
-	#receivers(subject: string): readonly Peer[] {
-		const known = this.#routes.get(subject);
-		if (known) return known;
-		const found = this.#peers.filter(({subscriptions}) =>
-			subscriptions.some(({pattern}) => subjectMatches(pattern, subject)),
-		);
-		if (this.#routes.size >= 50_000) this.#routes.clear();
-		this.#routes.set(subject, found);
-		return found;
 	}
 }
 
