@@ -48,6 +48,8 @@ export type PassRequest = {
 	readonly pass: string;
 	readonly input: unknown;
 	readonly tensors: NamedTensors;
+	/** Passes that may be computed as one: they wait for each other until all `size` of them have been asked for. */
+	readonly cohort?: {readonly id: number; readonly size: number};
 };
 
 export type PassResult = {readonly output: unknown; readonly tensors: NamedTensors};

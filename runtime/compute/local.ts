@@ -8,6 +8,7 @@ import type {WeightSource} from '../model/config.ts';
 import {type Part, SplitModel} from '../model/split.ts';
 import type {Backend} from '../tensor/backend.ts';
 import {ClientCompute} from './client.ts';
+import {Cohorts} from './cohort.ts';
 import {EvaluatorCompute} from './evaluator.ts';
 import {FedServerCompute} from './fed-server.ts';
 import {MainServerCompute} from './main-server.ts';
@@ -20,19 +21,30 @@ export class LocalCompute implements Compute {
 	readonly #source: WeightSource;
 	readonly #models = new Map<string, Promise<SplitModel>>();
 	readonly #actors = new Map<string, Passes>();
+	readonly #cohorts = new Cohorts({
+		passesOf: actor => this.#actors.get(actor),
+		alone: request => this.#alone(request),
+	});
 
 	constructor(backend: Backend, source: WeightSource) {
 		this.#backend = backend;
 		this.#source = source;
 	}
 
-	/** Runs one pass: `open` with an `ActorSpec` comes first, `close` last. Throws what the pass throws. */
-	async run({actor, pass, input, tensors}: PassRequest): Promise<PassResult> {
-		if (pass === 'open') {
-			this.#actors.get(actor)?.close();
-			this.#actors.set(actor, await this.#open(actor, input as ActorSpec, pick(tensors, 'initial')));
-			return {output: {}, tensors: {}};
-		}
+	/**
+	Runs one pass: `open` with an `ActorSpec` comes first, `close` last. Throws what the pass throws. Passes of a cohort are
+	computed when all of it has been asked for.
+	*/
+	async run(request: PassRequest): Promise<PassResult> {
+		const {actor, pass, input, tensors, cohort} = request;
+		if (cohort) return this.#cohorts.join(request, cohort);
+		if (pass !== 'open') return this.#alone(request);
+		this.#actors.get(actor)?.close();
+		this.#actors.set(actor, await this.#open(actor, input as ActorSpec, pick(tensors, 'initial')));
+		return {output: {}, tensors: {}};
+	}
+
+	#alone({actor, pass, input, tensors}: PassRequest): PassResult {
 		const passes = this.#actors.get(actor) as (Passes & Record<string, Pass | undefined>) | undefined;
 		const run = passes?.[pass];
 		if (!passes || !run)

@@ -7,7 +7,7 @@ import {i32View, type NamedTensors, type Tensor} from '../../protocols/tensor.ts
 import {weightedMean} from '../model/combine.ts';
 import {toNamedTensors} from '../model/lora.ts';
 import type {SplitModel} from '../model/split.ts';
-import {dropoutKey} from './client.ts';
+import {dropoutKey} from './client-cohort.ts';
 import {pick, prefixed} from './names.ts';
 import type {Passes} from './passes.ts';
 import type {ActorSpec} from './spec.ts';

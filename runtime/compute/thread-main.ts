@@ -40,7 +40,11 @@ async function main({backend: options, modelPath}: ThreadOptions): Promise<void>
 	const compute = new LocalCompute(backend, await openWeights(modelPath));
 	let last = Promise.resolve();
 	port.on('message', (message: ThreadRequest) => {
-		last = last.then(() => answer(compute, message));
+		last = last.then(() => {
+			const answered = answer(compute, message);
+			// A pass of a cohort waits for the others, which come after it.
+			return message.request !== 'close' && message.request.cohort ? undefined : answered;
+		});
 	});
 	port.postMessage({backend: `${backend.kind} ${backend.version}`, isGpu: backend.isGpu} satisfies Opened);
 }

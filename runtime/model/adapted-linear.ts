@@ -207,10 +207,15 @@ export function adaptedLinear(
 ): {y: DeviceTensor; saved: AdaptedSaved} {
 	const y = linear(k, frozen, x);
 	if (!packed) return {y, saved: undefined};
-	const pieces = packed.branches.map(({a, mask}) => k.matMul(mask ? k.mul(x, mask) : x, a, false, true));
-	const whole = pieces.length > 1 ? k.concat(pieces, 1) : pieces[0]!;
-	const u = packed.owners ? k.mul(whole, packed.owners) : whole;
+	const u = lowered(k, packed, x);
 	return {y: k.add(y, k.matMul(u, packed.b)), saved: {packed, x, u}};
+}
+
+/** `u = x A^T`, `[N, in]` to `[N, R]`, each token for its owner's pieces only. */
+export function lowered(k: Kernels, {branches, owners}: PackedAdapter, x: DeviceTensor): DeviceTensor {
+	const pieces = branches.map(({a, mask}) => k.matMul(mask ? k.mul(x, mask) : x, a, false, true));
+	const whole = pieces.length > 1 ? k.concat(pieces, 1) : pieces[0]!;
+	return owners ? k.mul(whole, owners) : whole;
 }
 
 /** Writes the gradients of the pieces and returns the one at the input when it is wanted. */

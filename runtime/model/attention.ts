@@ -19,9 +19,13 @@ export type AttentionLayout = {
 	readonly rope?: RopeTables | undefined;
 };
 
-/** The layout of rows of these lengths (tokens each, at least 1). */
-export function attentionLayout(k: Kernels, config: ModelConfig, lengths: readonly number[]): AttentionLayout {
-	const longest = Math.max(...lengths);
+/** The layout of rows of these lengths (tokens each, at least 1), in a square as wide as the longest of them or given. */
+export function attentionLayout(
+	k: Kernels,
+	config: ModelConfig,
+	lengths: readonly number[],
+	longest = Math.max(...lengths),
+): AttentionLayout {
 	const tokens = lengths.reduce((sum, length) => sum + length, 0);
 	const isRagged = tokens !== longest * lengths.length;
 	return {

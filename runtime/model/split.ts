@@ -7,7 +7,8 @@ A part of a language model: any range of its blocks, with or without the embeddi
 All passes are synchronous and block their thread; arrays given to a call are not kept after it returns.
 */
 import type {Backend, DeviceTensor, Kernels} from '../tensor/backend.ts';
-import {type AttentionLayout, attentionLayout} from './attention.ts';
+import type {Adaptation} from './adapted-linear.ts';
+import {attentionLayout} from './attention.ts';
 import {
 	type Adapters,
 	adapterRows,
@@ -26,6 +27,7 @@ import {gpt2Reader} from './gpt2.ts';
 import {llamaReader} from './llama.ts';
 import {type AdapterTensors, blocksOf, zerosLike} from './lora.ts';
 import {logitsOf, losses, lossesWithGradient} from './loss.ts';
+import {type Share, shareOf} from './saved-share.ts';
 import {type Embedding, type Head, type Reader, readerOf} from './weights.ts';
 
 /** Blocks `[from, to)`; both ends may be equal, which leaves the embedding or the head alone. */
@@ -125,6 +127,14 @@ export class SplitModel {
 			this.release(saved);
 			return result;
 		});
+	}
+
+	/**
+	What a forward over several owners kept, for some of them alone: a copy, with the adapters and dropout that the forward had
+	for them. The whole stays, until its own `backward` or `release`.
+	*/
+	share(saved: Saved, {adapters, dropout, ...share}: Omit<Share, 'adaptation'> & Adaptation): Saved {
+		return shareOf(this.#k, this.config, saved, {...share, adaptation: {adapters, dropout}});
 	}
 
 	/** Frees what a forward kept, for a batch whose gradient does not come. */

@@ -1,8 +1,10 @@
 /**
-The compute port in virtual time: the real work begins at once, its result is handed over at the pass's virtual end.
-Passes of one actor take its machine one after another. It changes no number.
-*/
+The compute port in virtual time: a pass's end is known at its start, from shapes, and its result is handed over then. Passes of one
+actor take its machine one after another.
 
+Clients' passes are put off until the first result of those that wait is due: all that wait then are computed as cohorts, one pass
+through the frozen weights each. What waits follows from virtual time alone. It changes no number beyond float tolerance.
+*/
 import type {Fault} from '../../protocols/faults.ts';
 import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
 import type {ActorSpec} from '../compute/spec.ts';
@@ -32,6 +34,17 @@ type Machine = {
 	busyMs: number;
 };
 
+/** A client's pass that waits to be computed. */
+type Deferred = {readonly request: PassRequest; working: Promise<PassResult> | undefined};
+
+const deferrable = new Set(['forward', 'backward', 'localStep']);
+
+/**
+Clients in one pass at the most. The adapters' products grow with the square of a cohort, since each token is multiplied by
+everybody's A, while what larger frozen products gain is had by then.
+*/
+const cohortMax = 16;
+
 const outside = new Set(['open', 'restore', 'save', 'close']);
 
 /** A Pareto wait never takes longer, ms. */
@@ -40,6 +53,9 @@ const paretoMaxMs = 30_000;
 export class SimCompute implements Compute {
 	readonly #options: SimComputeOptions;
 	readonly #machines = new Map<string, Machine>();
+	/** By actor, in the order in which they were asked for. */
+	readonly #waiting = new Map<string, Deferred[]>();
+	#cohorts = 0;
 	#busyUntilMs = 0;
 	#passes = 0;
 
@@ -65,15 +81,56 @@ export class SimCompute implements Compute {
 	run(request: PassRequest): Promise<PassResult> {
 		const {inner, time} = this.#options;
 		if (request.pass === 'open') this.#open(request);
+		if (!deferrable.has(request.pass)) this.#computeOf(request.actor);
 		// What the run asks for itself, before it begins and after it ended, is no event of it.
 		if (outside.has(request.pass) || time.isStopped) return inner.run(request);
 		const endMs = this.#endOf(request);
-		const working = inner.run(request);
-		// An error is handed over at its time too, not before.
-		working.catch(() => undefined);
+		const deferred: Deferred = {request, working: undefined};
+		if (deferrable.has(request.pass)) this.#putOff(deferred);
+		else this.#begin(deferred, undefined);
 		return new Promise((resolve, reject) => {
-			time.at(endMs, request.actor, () => working.then(resolve, reject));
+			time.at(endMs, request.actor, () => {
+				while (!deferred.working) this.#computeWaiting();
+				return deferred.working.then(resolve, reject);
+			});
 		});
+	}
+
+	#putOff(deferred: Deferred): void {
+		const {actor} = deferred.request;
+		const before = this.#waiting.get(actor);
+		if (before) before.push(deferred);
+		else this.#waiting.set(actor, [deferred]);
+	}
+
+	/** What an actor asks for next comes after what it has asked for. */
+	#computeOf(actor: string): void {
+		while (this.#waiting.has(actor)) this.#computeWaiting();
+	}
+
+	/** Each actor's first pass that waits, in cohorts of those that do the same. */
+	#computeWaiting(): void {
+		const kinds = new Map<string, Deferred[]>();
+		for (const [actor, [first, ...later]] of [...this.#waiting]) {
+			const alike = kinds.get(first!.request.pass);
+			if (alike) alike.push(first!);
+			else kinds.set(first!.request.pass, [first!]);
+			if (later.length > 0) this.#waiting.set(actor, later);
+			else this.#waiting.delete(actor);
+		}
+		for (const alike of kinds.values()) {
+			for (let from = 0; from < alike.length; from += cohortMax) {
+				const members = alike.slice(from, from + cohortMax);
+				const cohort = {id: this.#cohorts++, size: members.length};
+				for (const member of members) this.#begin(member, members.length > 1 ? cohort : undefined);
+			}
+		}
+	}
+
+	#begin(deferred: Deferred, cohort: PassRequest['cohort']): void {
+		deferred.working = this.#options.inner.run(cohort ? {...deferred.request, cohort} : deferred.request);
+		// An error is handed over at its time too, not before.
+		deferred.working.catch(() => undefined);
 	}
 
 	close(): Promise<void> {
