@@ -4,11 +4,18 @@ Rows of two owners never meet, so that a share is rows of every tensor.
 */
 import type {DeviceTensor, Kernels} from '../tensor/backend.ts';
 import {type Adaptation, type AdaptedSaved, lowered, packAdapter} from './adapted-linear.ts';
-import {attentionLayout} from './attention.ts';
+import {type AttentionLayout, attentionLayout} from './attention.ts';
 import type {Block, BlockSaved} from './block.ts';
 import type {ModelConfig} from './config.ts';
 import type {Slot} from './lora.ts';
-import type {Saved} from './split.ts';
+
+/** What a forward keeps for its backward, on the device, until `backward` or `release`. */
+export type Saved = {
+	readonly layout: AttentionLayout;
+	readonly adapters: number;
+	/** The last block first: the order in which they are freed. */
+	readonly blocks: {readonly block: Block; readonly saved: BlockSaved}[];
+};
 
 /** The row lengths of each owner's batch, in the order of the forward. */
 export type Owners = readonly (readonly number[])[];

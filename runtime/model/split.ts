@@ -21,13 +21,13 @@ import {
 	type Targets,
 	tokensOf,
 } from './batch.ts';
-import {type Block, type BlockPass, type BlockSaved, blockBackward, blockForward, type RowChoice} from './block.ts';
+import {type Block, type BlockPass, blockBackward, blockForward, type RowChoice} from './block.ts';
 import type {ModelConfig, WeightSource} from './config.ts';
 import {gpt2Reader} from './gpt2.ts';
 import {llamaReader} from './llama.ts';
 import {type AdapterTensors, blocksOf, zerosLike} from './lora.ts';
 import {logitsOf, losses, lossesWithGradient} from './loss.ts';
-import {type Share, shareOf} from './saved-share.ts';
+import {type Saved, type Share, shareOf} from './saved-share.ts';
 import {type Embedding, type Head, type Reader, readerOf} from './weights.ts';
 
 /** Blocks `[from, to)`; both ends may be equal, which leaves the embedding or the head alone. */
@@ -36,14 +36,6 @@ export type Part = {
 	readonly to: number;
 	readonly hasEmbedding: boolean;
 	readonly hasHead: boolean;
-};
-
-/** What a forward keeps for its backward, on the device, until `backward` or `release`. */
-export type Saved = {
-	readonly layout: AttentionLayout;
-	readonly adapters: number;
-	/** The last block first: the order in which they are freed. */
-	readonly blocks: {readonly block: Block; readonly saved: BlockSaved}[];
 };
 
 /** One entry for each adapter given, in order. */
