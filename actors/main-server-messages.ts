@@ -44,6 +44,10 @@ export function judge(context: MainServerContext, {from, body}: Incoming<'activa
 		};
 	if (body.incarnation < known) return {isTaken: false, answer: fenced('activations', from, body.incarnation, known)};
 	const reply = entryOf(context.replies, from);
+	if (reply && reply.incarnation < known && reply.round === body.round && !isBefore(reply, body)) {
+		// It came back from nothing: what its former life has taken is not taken again.
+		return {isTaken: false, answer: stepSkipped({client: from, round: body.round, step: body.step}, reply.step + 1)};
+	}
 	if (reply && reply.round === body.round && reply.step === body.step) return {isTaken: false, answer: gradient(reply)};
 	if (reply && isBefore(body, reply)) {
 		const found = `round ${body.round} step ${body.step}`;

@@ -6,7 +6,7 @@ Pure: what it does to the world is the action `send` and its passes, all provide
 */
 import {assign, setup} from 'xstate';
 import type {Outgoing} from '../protocols/events.ts';
-import {emptyTable, entryOf, mapTable, withEntry, withoutEntries, withoutEntry} from '../protocols/table.ts';
+import {emptyTable, entryOf, mapTable, withEntry, withoutEntries} from '../protocols/table.ts';
 import {cohortWithout, memberOf} from './cohort.ts';
 import {delayOf} from './delays.ts';
 import type {MainServerContext, MainServerEvent, MainServerInput, Replica, Reply} from './main-server-context.ts';
@@ -140,9 +140,9 @@ const greet = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	const isReturn = body.incarnation > (entryOf(context.incarnations, from) ?? -1);
 	enqueue.assign({incarnations: withEntry(context.incarnations, from, body.incarnation)});
 	if (!isReturn) return;
-	// What a former incarnation left here is not the new one's.
-	const replies = withoutEntry(context.replies, from);
-	enqueue.assign({...inboxWithout(context, [from]), replies, ...narrowed({...context, replies}, context.cohort)});
+	// What a former incarnation left here is not the new one's; what is under way is applied and stays its own.
+	const isUnderWay = context.plan.some(({client}) => client === from);
+	if (!isUnderWay) enqueue.assign(inboxWithout(context, [from]));
 });
 
 /** Takes a batch in, answers a repeat from the store, refuses what is too old. */

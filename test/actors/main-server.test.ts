@@ -153,6 +153,21 @@ test('a client that comes back behind the others is sent on to the step they wai
 	t.like(server.one('step-skipped'), {to: 'c0', body: {step: 0, next: 1}});
 });
 
+test('a client that comes back from nothing is not applied again, whatever the order of updates', t => {
+	const server = inRound({update: {kind: 'sequential'}}).take(activations('c0', 0), stepDone([2]));
+	server.take(activations('c0', 1), stepDone([2]));
+	server.take(hello('c0', 1), activations('c0', 0, {incarnation: 1}));
+	t.like(server.one('step-skipped'), {to: 'c0', body: {step: 0, next: 2}});
+	t.is(server.state, '"collecting"');
+});
+
+test('a client that comes back while its step is under way goes on after it', t => {
+	const server = inRound({update: {kind: 'sequential'}}).take(activations('c0', 0), hello('c0', 1), stepDone([2]));
+	server.take(activations('c0', 0, {incarnation: 1}));
+	t.like(server.one('step-skipped'), {to: 'c0', body: {step: 0, next: 1}});
+	t.is(server.context.serverVersion, 1);
+});
+
 test('the adapter is published between rounds, under the version of the opening', t => {
 	const server = ready({isAdapterPublished: true}).take(roundOpened(0, ['c0', 'c1'], {adapterVersion: 7}));
 	t.is(server.state, '"publishing"');
