@@ -15,13 +15,19 @@ const fixes: Partial<Record<keyof Agreement, string>> = {
 /** The first field in which the two differ, as a refusal that holds both values; nothing when they agree. */
 export function refusalOf(verb: string, ours: Agreement, theirs: Agreement): Refusal | undefined {
 	for (const field of Object.keys(ours) as (keyof Agreement)[]) {
-		const [expected, found] = [JSON.stringify(ours[field]), JSON.stringify(theirs[field])];
-		if (expected === found) continue;
-		const fix = fixes[field] ?? `set ${field} to ${expected} or join another run`;
-		return {verb, code: 'mismatch', field, found, expected, fix};
+		if (field === 'ranks') continue;
+		const expected = expectedOf(field, ours, theirs);
+		const found = JSON.stringify(theirs[field]);
+		if (expected.includes(found)) continue;
+		const fix = fixes[field] ?? `set ${field} to ${expected.join(' or ')} or join another run`;
+		return {verb, code: 'mismatch', field, found, expected: expected.join(' or '), fix};
 	}
 	return undefined;
 }
+
+/** The values that agree. Servers, which name the ranks they take, have one rank; their clients one of those. */
+const expectedOf = (field: keyof Agreement, ours: Agreement, theirs: Agreement): string[] =>
+	field === 'rank' && ours.ranks && !theirs.ranks ? ours.ranks.map(rank => `${rank}`) : [JSON.stringify(ours[field])];
 
 /** The refusal of what an older incarnation sends once a newer one is known. */
 export const fenced = (verb: string, to: string, found: number, expected: number): Outgoing => ({

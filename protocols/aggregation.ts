@@ -22,7 +22,15 @@ export type AggregationKernel =
 	| {readonly kind: 'median'}
 	| {readonly kind: 'trimmed-mean'; readonly trim: number}
 	| {readonly kind: 'multi-krum'; readonly byzantine: number; readonly count: number}
-	| {readonly kind: 'clipped'; readonly normMax: number};
+	| {readonly kind: 'clipped'; readonly normMax: number}
+	/** Padded to the largest rank; weights as planned, or by the norms of the products. */
+	| {readonly kind: 'zero-padded-mean'; readonly weights: 'samples' | 'norm'}
+	/** The mean of the products, cut to the largest rank. */
+	| {readonly kind: 'truncated-products'}
+	/** The mean of the products into the overlay, and a fresh adapter. */
+	| {readonly kind: 'stack'}
+	/** The mean of the factors, and what it misses of the mean of the products into the overlay. */
+	| {readonly kind: 'mean-and-residual'};
 
 /** Which kernel combines which uploads, in this order; weights sum to 1. Without members the global adapter stays as it is. */
 export type AggregationPlan = {readonly kernel: AggregationKernel; readonly members: readonly CohortMember[]};

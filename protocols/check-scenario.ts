@@ -7,6 +7,7 @@ import {Compile} from 'typebox/compile';
 import Value from 'typebox/value';
 import {CutlayerError} from './errors.ts';
 import {faultProblem} from './faults.ts';
+import {rankProblem} from './ranks.ts';
 import {type Scenario, type ScenarioFile, scenarioSchema} from './scenario.ts';
 import {stepClosingProblem} from './split-step.ts';
 
@@ -204,7 +205,7 @@ function checkSense(scenario: Scenario, source: string): void {
 	}
 	const step = stepClosingProblem(scenario);
 	if (step) throw invalid(source, step.path, step.problem);
-	const fault = faultProblem(scenario);
+	const fault = faultProblem(scenario) ?? rankProblem(scenario);
 	if (fault) throw invalid(source, fault.path, fault.problem);
 	if (closing.kind === 'quorum') {
 		if ((closing.count === undefined) === (closing.fraction === undefined)) {

@@ -30,7 +30,10 @@ export const agreementSchema = Type.Object({
 	vocabularyHash: hash,
 	/** The client holds blocks `[0, cut)`. */
 	cut: count(10_000),
+	/** The sender's own. */
 	rank: Type.Integer({minimum: 1, maximum: 65_536}),
+	/** Of a server whose clients have unlike ranks: those it takes. */
+	ranks: Type.Optional(Type.Array(Type.Integer({minimum: 1, maximum: 65_536}), {maxItems: 1024})),
 	alpha: finite,
 	wire,
 });

@@ -83,7 +83,14 @@ const training = section({
 
 const projection = literals('q', 'k', 'v', 'o', 'up', 'gate', 'down', 'qkv');
 const lora = section({
-	rank: integer(1, 4, ''),
+	rank: integer(1, 4, 'of every actor; with `ranks` of the main server alone'),
+	ranks: Type.Optional(
+		Type.Array(Type.Integer({minimum: 1, maximum: 65_536}), {
+			minItems: 1,
+			maxItems: 100_000,
+			description: 'of the clients in turn; unlike ones need an aggregation that mixes them',
+		}),
+	),
 	alpha: positive(32, 'scaling is alpha / rank'),
 	targets: Type.Array(projection, {minItems: 1, uniqueItems: true, default: ['q', 'v']}),
 	dropout: Type.Number({minimum: 0, maximum: 0.9, default: 0.1, description: 'on the input of A, in training only'}),
@@ -146,6 +153,32 @@ const aggregation = Type.Union([
 	section({kind: Type.Literal('krum'), byzantine}),
 	section({kind: Type.Literal('multi-krum'), byzantine, count: integer(1, 3, 'uploads that are averaged')}),
 	section({kind: Type.Literal('clipped'), normMax: positive(1, 'of a change of the adapter')}),
+	section(
+		{kind: Type.Literal('ffa-lora')},
+		{description: 'A frozen, only B trained and sent: half the bytes, an exact mean (FFA-LoRA, Sun et al., ICLR 2024)'},
+	),
+	section(
+		{
+			kind: Type.Literal('zero-padding'),
+			weights: Type.Union([Type.Literal('samples'), Type.Literal('norm')], {default: 'samples'}),
+		},
+		{description: 'unlike ranks: filled with zeros, cut off for smaller ranks (HetLoRA, Cho et al., EMNLP 2024)'},
+	),
+	section(
+		{kind: Type.Literal('flexlora')},
+		{description: 'unlike ranks: the mean of the products, cut to each rank (FlexLoRA, Bai et al., NeurIPS 2024)'},
+	),
+	section(
+		{kind: Type.Literal('flora')},
+		{
+			description:
+				'unlike ranks: stacked exactly into an overlay of the base, fresh adapters (FLoRA, Wang et al., NeurIPS 2024)',
+		},
+	),
+	section(
+		{kind: Type.Literal('fedex-lora')},
+		{description: 'mean of A and B, what it misses into an overlay of the base (FedEx-LoRA, Singhal et al., 2024)'},
+	),
 ]);
 
 export const scenarioSchema = section({

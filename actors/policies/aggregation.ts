@@ -2,6 +2,7 @@
 How uploads become the next global adapter: weights and the kernel that combines them. Pure.
 */
 import type {AggregationKernel, AggregationPlan, ServerOptimizer} from '../../protocols/aggregation.ts';
+import {type Mixing, mixingKernel} from './mixing.ts';
 import {normalised} from './server-update.ts';
 
 /**
@@ -18,7 +19,10 @@ export type Aggregation =
 	| {readonly kind: 'trimmed-mean'; readonly fraction: number}
 	| {readonly kind: 'krum'; readonly byzantine: number}
 	| {readonly kind: 'multi-krum'; readonly byzantine: number; readonly count: number}
-	| {readonly kind: 'clipped'; readonly normMax: number};
+	| {readonly kind: 'clipped'; readonly normMax: number}
+	/** FFA-LoRA: A is frozen, so that the mean of B alone is the mean of the products. */
+	| {readonly kind: 'ffa-lora'}
+	| Mixing;
 
 /** An upload as described to a policy. */
 export type UploadDescription = {readonly client: string; readonly samples: number; readonly stepsDone: number};
@@ -41,11 +45,17 @@ function kernelOf(aggregation: Aggregation, uploads: number): AggregationKernel 
 		case 'fedavg':
 		case 'uniform':
 		case 'fedprox':
+		case 'ffa-lora':
 			return {kind: 'mean'};
 		case 'krum':
 			return {kind: 'multi-krum', byzantine: aggregation.byzantine, count: 1};
 		case 'trimmed-mean':
 			return {kind: 'trimmed-mean', trim: Math.floor(aggregation.fraction * uploads)};
+		case 'zero-padding':
+		case 'flexlora':
+		case 'flora':
+		case 'fedex-lora':
+			return mixingKernel(aggregation);
 		default:
 			return aggregation;
 	}

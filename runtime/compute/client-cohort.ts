@@ -7,12 +7,13 @@ import type {PassResult} from '../../protocols/ports.ts';
 import {i32View, type NamedTensors} from '../../protocols/tensor.ts';
 import type {AdapterRows} from '../model/adapted-linear.ts';
 import type {DropoutGroup} from '../model/dropout.ts';
+import {atRank} from '../model/ranks.ts';
 import type {SplitModel} from '../model/split.ts';
 import {keyWords} from '../random.ts';
 import {pick} from './names.ts';
 import type {ActorSpec} from './spec.ts';
 import type {Trainer} from './trainer.ts';
-import {packed, unpacked, unpackedAdapter} from './wire.ts';
+import {packed, receivedAdapter, unpacked} from './wire.ts';
 
 type Spec = Extract<ActorSpec, {kind: 'client'}>;
 type StepKey = {readonly round: number; readonly step: number};
@@ -58,8 +59,12 @@ const sum = (values: readonly number[]) => values.reduce((total, value) => total
 
 /** Takes over a global adapter that came with a pass, if one did. */
 export function adopt({spec, trainer}: ClientState, tensors: NamedTensors): void {
-	const adapter = pick(tensors, 'adapter');
-	if (Object.keys(adapter).length > 0) trainer.adopt(unpackedAdapter(adapter), spec.optimizerAtRound);
+	const given = pick(tensors, 'adapter');
+	if (Object.keys(given).length === 0) return;
+	const {lora, isAFrozen, adoption, optimizerAtRound} = spec;
+	const {adapter, overlay} = receivedAdapter(given);
+	const fitting = isAFrozen ? adapter : atRank(adapter, lora.rank, adoption === 'rescale' ? lora : undefined);
+	trainer.adopt({adapter: fitting, overlay}, optimizerAtRound);
 }
 
 /** A forward pass whose gradient never came keeps nothing. */

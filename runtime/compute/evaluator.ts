@@ -3,13 +3,13 @@ The validation loss of a pair of adapters: the clients' and the main server's, o
 */
 import type {PassResult} from '../../protocols/ports.ts';
 import {i32View, type NamedTensors} from '../../protocols/tensor.ts';
-import type {Adapter} from '../model/lora.ts';
-import {fromNamedTensors} from '../model/lora.ts';
+import type {Adapter, AdapterTensors} from '../model/lora.ts';
 import type {SplitModel} from '../model/split.ts';
+import {firstAdapter} from './kept-adapter.ts';
 import {pick} from './names.ts';
 import type {Passes} from './passes.ts';
 import type {ActorSpec} from './spec.ts';
-import {unpackedAdapter} from './wire.ts';
+import {receivedAdapter} from './wire.ts';
 
 type Spec = Extract<ActorSpec, {kind: 'evaluator'}>;
 type EvaluateInput = {readonly batches: readonly {readonly lengths: readonly number[]}[]};
@@ -19,14 +19,19 @@ export class EvaluatorCompute implements Passes {
 	/** The whole model, or head and tail. */
 	readonly #models: readonly SplitModel[];
 
-	constructor(spec: Spec, models: readonly SplitModel[]) {
+	/** A of the clients' blocks, where it is not sent. */
+	readonly #frozenA: AdapterTensors;
+
+	constructor(spec: Spec, models: readonly SplitModel[], initial: NamedTensors = {}) {
 		this.#spec = spec;
 		this.#models = models;
+		const {frozenA, lora} = spec;
+		this.#frozenA = frozenA ? firstAdapter({...frozenA, lora}, models[0]!.config, initial) : {};
 	}
 
 	/** Mean loss over all targets, weighted by tokens. Adapters in groups `client` and `server`, batches in `0`, `1`, ... */
 	evaluate(input: unknown, tensors: NamedTensors): PassResult {
-		const client = this.#adapter(pick(tensors, 'client'));
+		const client = this.#adapter(pick(tensors, 'client'), this.#frozenA);
 		const server = this.#adapter(pick(tensors, 'server'));
 		let [lossSum, targets] = [0, 0];
 		(input as EvaluateInput).batches.forEach(({lengths}, index) => {
@@ -50,9 +55,10 @@ export class EvaluatorCompute implements Passes {
 		return {output: {}, tensors: {}};
 	}
 
-	#adapter(tensors: NamedTensors): Adapter {
+	#adapter(tensors: NamedTensors, frozen: AdapterTensors = {}): Adapter {
 		const {alpha, isRankStabilised} = this.#spec.lora;
-		return {alpha, isRankStabilised, tensors: fromNamedTensors(unpackedAdapter(tensors))};
+		const {adapter, overlay} = receivedAdapter(tensors);
+		return {alpha, isRankStabilised, tensors: {...frozen, ...adapter}, overlay};
 	}
 
 	#losses(batch: NamedTensors, lengths: readonly number[], client: Adapter, server: Adapter): Float32Array {

@@ -5,27 +5,42 @@ import type {AggregationKernel, AggregationPlan} from '../../protocols/aggregati
 import type {PassResult} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
 import {weightedMean} from '../model/combine.ts';
+import {normWeights, truncatedProducts, zeroPadded} from '../model/combine-ranks.ts';
 import {clipDelta, coordinateMedian, multiKrum, trimmedMean} from '../model/combine-robust.ts';
 import type {ModelConfig} from '../model/config.ts';
-import {type AdapterTensors, cloneAdapter, fromNamedTensors, toNamedTensors} from '../model/lora.ts';
+import {
+	type AdapterTensors,
+	cloneAdapter,
+	fromNamedTensors,
+	initAdapter,
+	onlyB,
+	toNamedTensors,
+} from '../model/lora.ts';
+import {addedDelta, meanAndResidual, stacked} from '../model/overlay.ts';
 import {initialMoments, type ServerMoments, serverStep} from '../model/server-optimizer.ts';
 import {firstAdapter, keptAdapter} from './kept-adapter.ts';
 import {pick, prefixed} from './names.ts';
 import type {Passes} from './passes.ts';
 import type {ActorSpec} from './spec.ts';
-import {packedAdapter, unpackedAdapter} from './wire.ts';
+import {overlayGroup, packedAdapter, unpackedAdapter} from './wire.ts';
 
 type Spec = Extract<ActorSpec, {kind: 'fed-server'}>;
 
 export class FedServerCompute implements Passes {
 	readonly #spec: Spec;
 	#adapter: NamedTensors;
+	/** Deltas over the frozen weights, from the first rule that makes one on. */
+	#overlay: AdapterTensors | undefined;
+	#overlays = 0;
+	readonly #config: ModelConfig;
 	/** Of a server optimizer, from its first step on. */
 	#moments: ServerMoments | undefined;
 
 	constructor(spec: Spec, config: ModelConfig, initial: NamedTensors) {
 		this.#spec = spec;
-		this.#adapter = toNamedTensors(firstAdapter(spec, config, initial));
+		this.#config = config;
+		const first = firstAdapter(spec, config, initial);
+		this.#adapter = toNamedTensors(spec.isAFrozen ? onlyB(first) : first);
 	}
 
 	/** The next global adapter from uploads in groups `0`, `1`, ... in the order of the plan. */
@@ -39,7 +54,23 @@ export class FedServerCompute implements Passes {
 
 	#combine(kernel: AggregationKernel, uploads: readonly AdapterTensors[], weights: readonly number[]): AdapterTensors {
 		const adapter = fromNamedTensors(this.#adapter);
+		const {lora} = this.#spec;
 		switch (kernel.kind) {
+			case 'zero-padded-mean': {
+				const own = kernel.weights === 'norm' ? normWeights(uploads) : weights;
+				return zeroPadded(uploads, own, lora.rank);
+			}
+			case 'truncated-products':
+				return truncatedProducts(uploads, weights, {rank: lora.rank, scaling: lora});
+			case 'stack':
+				this.#lay(stacked(uploads, weights, lora));
+				// The next adapter adds to what is fused: B is zero again, and A looks another way than before.
+				return initAdapter(this.#config, lora, this.#spec.part, `${this.#spec.seed}.${this.#overlays}`);
+			case 'mean-and-residual': {
+				const {mean, residual} = meanAndResidual(uploads, weights, lora);
+				this.#lay(residual);
+				return mean;
+			}
 			case 'mean':
 				return weightedMean(uploads, weights);
 			case 'median':
@@ -59,8 +90,14 @@ export class FedServerCompute implements Passes {
 		}
 	}
 
+	#lay(delta: AdapterTensors): void {
+		this.#overlay = addedDelta(this.#overlay, delta);
+		this.#overlays++;
+	}
+
+	/** With the whole overlay, so that who joins late or missed a round needs nothing else. */
 	readAdapter(): PassResult {
-		return {output: {}, tensors: packedAdapter(this.#copy(), this.#spec.wireAdapter)};
+		return {output: {}, tensors: packedAdapter({...this.#copy(), ...this.#overlayCopy()}, this.#spec.wireAdapter)};
 	}
 
 	save(): PassResult {
@@ -69,10 +106,15 @@ export class FedServerCompute implements Passes {
 			...prefixed('m', toNamedTensors(cloneAdapter(m))),
 			...prefixed('v', toNamedTensors(cloneAdapter(v))),
 		};
-		return {output: {}, tensors: {...prefixed('adapter', this.#copy()), ...moments}};
+		return {
+			output: {overlays: this.#overlays},
+			tensors: {...prefixed('adapter', this.#copy()), ...this.#overlayCopy(), ...moments},
+		};
 	}
 
-	restore(_input: unknown, tensors: NamedTensors): PassResult {
+	restore(input: unknown, tensors: NamedTensors): PassResult {
+		this.#overlays = (input as {readonly overlays?: number}).overlays ?? 0;
+		this.#overlay = keptAdapter(tensors, overlayGroup);
 		this.#adapter = pick(tensors, 'adapter');
 		const [m, v] = [keptAdapter(tensors, 'm'), keptAdapter(tensors, 'v')];
 		this.#moments = m && v && {m, v};
@@ -81,6 +123,10 @@ export class FedServerCompute implements Passes {
 
 	close(): PassResult {
 		return {output: {}, tensors: {}};
+	}
+
+	#overlayCopy(): NamedTensors {
+		return prefixed(overlayGroup, toNamedTensors(cloneAdapter(this.#overlay ?? {})));
 	}
 
 	/** What leaves is never the adapter itself: its memory may be handed to another thread. */

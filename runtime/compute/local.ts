@@ -70,7 +70,7 @@ export class LocalCompute implements Compute {
 		if (spec.kind === 'client') return new ClientCompute(actor, spec, await this.#model(spec.part), initial);
 		if (spec.kind === 'main-server') return new MainServerCompute(spec, await this.#model(spec.part), initial);
 		if (spec.kind === 'fed-server') return new FedServerCompute(spec, this.#source.config, initial);
-		return new EvaluatorCompute(spec, await Promise.all(spec.parts.map(part => this.#model(part))));
+		return new EvaluatorCompute(spec, await Promise.all(spec.parts.map(part => this.#model(part))), initial);
 	}
 
 	#model(part: Part): Promise<SplitModel> {

@@ -2,22 +2,25 @@
 The compute port without arithmetic: every pass gives tensors of the right shapes and formats, all zero, and made-up losses.
 For measuring and testing what goes on around the arithmetic at scale; nothing is trained.
 */
+import type {AggregationPlan} from '../../protocols/aggregation.ts';
 import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
 import type {Dtype, NamedTensors, Tensor} from '../../protocols/tensor.ts';
 import type {ModelConfig} from '../model/config.ts';
 import {adapterNames, placeOf} from '../model/lora.ts';
+import {prefixed} from './names.ts';
 import type {ActorSpec} from './spec.ts';
-import {packed} from './wire.ts';
+import {overlayGroup, packed} from './wire.ts';
 
 type Input = {
 	readonly lengths?: readonly number[];
 	readonly round?: number;
 	readonly step?: number;
 	readonly isApplied?: boolean;
+	readonly plan?: AggregationPlan;
 	readonly parts?: readonly {readonly lengths: readonly number[]; readonly round: number; readonly step: number}[];
 };
 
-type Kept = {readonly spec: ActorSpec; readonly adapter: NamedTensors; tokens: number};
+type Kept = {readonly spec: ActorSpec; readonly adapter: NamedTensors; overlay: NamedTensors; tokens: number};
 
 const total = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0);
 
@@ -38,7 +41,7 @@ export class ShapesCompute implements Compute {
 	run({actor, pass, input, tensors}: PassRequest): Promise<PassResult> {
 		if (pass === 'open') {
 			const spec = input as ActorSpec;
-			this.#actors.set(actor, {spec, adapter: this.#adapterOf(spec), tokens: 0});
+			this.#actors.set(actor, {spec, adapter: this.#adapterOf(spec), overlay: {}, tokens: 0});
 			return Promise.resolve({output: {}, tensors: {}});
 		}
 		const kept = this.#actors.get(actor);
@@ -80,11 +83,31 @@ export class ShapesCompute implements Compute {
 				return {};
 			case 'reuse':
 				return {output: {isApplied, gradientNorm: 1}};
+			case 'aggregate':
+				kept.overlay = this.#overlayAfter(kept, input, tensors);
+				return {tensors: {...adapter, ...prefixed(overlayGroup, kept.overlay)}};
 			case 'evaluate':
 				return {output: {loss: 2, perplexity: Math.exp(2), targets: 1}};
 			default:
-				return {tensors: adapter};
+				return {tensors: {...adapter, ...prefixed(overlayGroup, kept.overlay)}};
 		}
+	}
+
+	/** As large as the real one: the ranks of the uploads side by side, bounded by the full matrix. */
+	#overlayAfter({spec, adapter, overlay}: Kept, {plan}: Input, tensors: NamedTensors): NamedTensors {
+		const kind = plan?.kernel.kind;
+		if ((kind !== 'stack' && kind !== 'mean-and-residual') || spec.kind !== 'fed-server') return overlay;
+		const grown: Record<string, Tensor> = {};
+		for (const name of Object.keys(adapter).filter(matrix => matrix.endsWith('.A'))) {
+			const other = name.replace(/A$/, 'B');
+			const [inputs, outputs] = [adapter[name]!.shape[1]!, adapter[other]!.shape[0]!];
+			const uploaded = plan!.members.map((_, index) => tensors[`${index}.${name}`]!.shape[0]!);
+			const own = kind === 'stack' ? 0 : adapter[name]!.shape[0]!;
+			const rank = Math.min(total(uploaded) + own + (overlay[name]?.shape[0] ?? 0), inputs, outputs);
+			grown[name] = this.#zero([rank, inputs], spec.wireAdapter);
+			grown[other] = this.#zero([outputs, rank], spec.wireAdapter);
+		}
+		return grown;
 	}
 
 	#rows(rows: number, dtype: Dtype): Tensor {
@@ -104,12 +127,13 @@ export class ShapesCompute implements Compute {
 		if (spec.kind === 'evaluator') return {};
 		const {part, lora} = spec;
 		const dtype: Dtype = 'wireAdapter' in spec ? spec.wireAdapter : 'f32';
+		const isAFrozen = 'isAFrozen' in spec && spec.isAFrozen;
 		const tensors: Record<string, Tensor> = {};
 		for (let block = part.from; block < part.to; block++) {
 			for (const projection of lora.targets) {
 				const {inputs, outputs} = placeOf(this.#config, projection);
 				const {a, b} = adapterNames(block, projection);
-				tensors[a] = this.#zero([lora.rank, inputs], dtype);
+				if (!isAFrozen) tensors[a] = this.#zero([lora.rank, inputs], dtype);
 				tensors[b] = this.#zero([outputs, lora.rank], dtype);
 			}
 		}

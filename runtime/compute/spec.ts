@@ -22,7 +22,15 @@ export type TrainerSpec = {
 	readonly proximalMu?: number;
 	/** The last gradient is kept, to be applied again; default false. */
 	readonly keepsGradient?: boolean;
+	/** FFA-LoRA: A stays what it was at first, and only B is trained and sent; default false. */
+	readonly isAFrozen?: boolean;
 };
+
+/**
+How a client takes over a global adapter of a larger rank: its first rows and columns as they are, or with B scaled so that
+their product counts what it counted there.
+*/
+export type Adoption = 'truncate' | 'rescale';
 
 /** The input of the pass `open`, by kind of actor. The optional tensors `initial.*` replace the keyed initial adapter. */
 export type ActorSpec =
@@ -31,6 +39,8 @@ export type ActorSpec =
 			readonly wire: Dtype;
 			readonly wireAdapter: Dtype;
 			readonly optimizerAtRound: 'keep' | 'reset';
+			/** Default `truncate`. */
+			readonly adoption?: Adoption;
 	  } & TrainerSpec)
 	| ({readonly kind: 'main-server'; readonly wire: Dtype; readonly clientGradient: 'own' | 'weighted'} & TrainerSpec)
 	| {
@@ -39,5 +49,12 @@ export type ActorSpec =
 			readonly lora: LoraSpec;
 			readonly seed: number;
 			readonly wireAdapter: Dtype;
+			readonly isAFrozen?: boolean;
 	  }
-	| {readonly kind: 'evaluator'; readonly lora: LoraSpec; readonly parts: readonly Part[]};
+	| {
+			readonly kind: 'evaluator';
+			readonly lora: LoraSpec;
+			readonly parts: readonly Part[];
+			/** Whose A it must know itself, as no message holds it. */
+			readonly frozenA?: {readonly part: Part; readonly seed: number};
+	  };

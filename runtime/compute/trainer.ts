@@ -8,6 +8,7 @@ import {
 	type AdapterTensors,
 	cloneAdapter,
 	fromNamedTensors,
+	onlyB,
 	toNamedTensors,
 	zerosLike,
 } from '../model/lora.ts';
@@ -28,6 +29,8 @@ export class Trainer {
 	#weight = 0;
 	/** The last batch's gradient and its weight, where the spec asks for it. */
 	#last: {readonly gradients: AdapterTensors; readonly weight: number} | undefined;
+	/** Deltas over the frozen weights. */
+	#overlay: AdapterTensors | undefined;
 
 	constructor(spec: TrainerSpec, config: ModelConfig, initial: NamedTensors) {
 		this.#spec = spec;
@@ -36,19 +39,28 @@ export class Trainer {
 
 	get adapter(): Adapter {
 		const {alpha, isRankStabilised} = this.#spec.lora;
-		return {alpha, isRankStabilised, tensors: this.#tensors};
+		return {alpha, isRankStabilised, tensors: this.#tensors, overlay: this.#overlay};
 	}
 
-	/** Takes over a global adapter; the moments stay unless `reset`. */
-	adopt(tensors: NamedTensors, optimizerAtRound: 'keep' | 'reset'): void {
-		this.#tensors = cloneAdapter(fromNamedTensors(tensors));
+	/** Takes over a global adapter, what it lacks stays; the moments stay unless `reset`. */
+	adopt(
+		{adapter, overlay}: {readonly adapter: AdapterTensors; readonly overlay?: AdapterTensors | undefined},
+		optimizerAtRound: 'keep' | 'reset',
+	): void {
+		this.#tensors = {...this.#tensors, ...cloneAdapter(adapter)};
+		this.#overlay = overlay && cloneAdapter(overlay);
 		if (this.#spec.proximalMu) this.#reference = cloneAdapter(this.#tensors);
 		if (optimizerAtRound === 'reset') this.#optimizer = initialOptimizerState();
 	}
 
-	/** A copy that later steps do not change. */
+	/** A copy of what is trained, which later steps do not change. */
 	read(): NamedTensors {
-		return toNamedTensors(cloneAdapter(this.#tensors));
+		return toNamedTensors(cloneAdapter(this.#trained(this.#tensors)));
+	}
+
+	/** All matrices, or B alone. */
+	#trained(tensors: AdapterTensors): AdapterTensors {
+		return this.#spec.isAFrozen ? onlyB(tensors) : tensors;
 	}
 
 	/**
@@ -56,9 +68,10 @@ export class Trainer {
 	Returns the global norm of what was applied, before clipping; 0 when nothing was applied yet.
 	*/
 	train(
-		gradients: AdapterTensors,
+		all: AdapterTensors,
 		{weight, isApplied, optimizerStep: position}: {weight: number; isApplied: boolean; optimizerStep: number},
 	): number {
+		const gradients = this.#trained(all);
 		// What is applied is changed in place.
 		if (this.#spec.keepsGradient) this.#last = {gradients: cloneAdapter(gradients), weight};
 		const isOnly = isApplied && !this.#sum;
@@ -70,7 +83,7 @@ export class Trainer {
 		const norm = clipByGlobalNorm(applied, this.#spec.clipNorm || Number.POSITIVE_INFINITY);
 		const lr = learningRateAt(this.#spec.schedule, position);
 		this.#optimizer = optimizerStep(this.#spec.optimizer, this.#optimizer, {
-			parameters: this.#tensors,
+			parameters: this.#trained(this.#tensors),
 			gradients: applied,
 			lr,
 		});
@@ -119,7 +132,8 @@ export class Trainer {
 		return {
 			output: {optimizerSteps: step, weight: this.#weight, lastWeight: this.#last?.weight ?? 0},
 			tensors: {
-				...prefixed('adapter', this.read()),
+				...prefixed('adapter', toNamedTensors(cloneAdapter(this.#tensors))),
+				...(this.#overlay ? prefixed('overlay', toNamedTensors(cloneAdapter(this.#overlay))) : {}),
 				...prefixed('optimizer', toNamedTensors(cloneAdapter(moments))),
 				...(this.#sum ? prefixed('sum', toNamedTensors(cloneAdapter(this.#sum))) : {}),
 				...(this.#last ? prefixed('last', toNamedTensors(cloneAdapter(this.#last.gradients))) : {}),
@@ -133,6 +147,7 @@ export class Trainer {
 		this.#optimizer = {step: optimizerSteps, moments: cloneAdapter(fromNamedTensors(pick(tensors, 'optimizer')))};
 		this.#sum = keptAdapter(tensors, 'sum');
 		this.#reference = keptAdapter(tensors, 'reference');
+		this.#overlay = keptAdapter(tensors, 'overlay');
 		this.#weight = weight;
 		const last = keptAdapter(tensors, 'last');
 		this.#last = last && {gradients: last, weight: lastWeight};

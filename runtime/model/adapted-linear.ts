@@ -52,6 +52,8 @@ export type PackedAdapter = {
 	readonly branches: readonly Branch[];
 	readonly b: DeviceTensor;
 	readonly owners?: DeviceTensor | undefined;
+	/** What is added to the frozen weights themselves. */
+	readonly overlay?: PackedAdapter | undefined;
 };
 
 /** Packs what adapts a slot of a block, or `undefined` when nothing does. `rows`: the packed tokens the slot computes; default all. */
@@ -73,8 +75,16 @@ export function packAdapter(
 		branches: branchesOf(k, pieces, adapters, {block, dropout, rows, inputGain}),
 		b: packB(k, pieces, adapters, rank, outputsOf(config, slot)),
 		owners: adapters.length > 1 ? ownerMask(k, pieces, adapters, rank, rows) : undefined,
+		overlay: packAdapter(k, config, {block, slot, inputGain}, {adapters: overlaysOf(adapters)}, rows),
 	};
 }
+
+/** The overlays as adapters of their own, which have none. */
+const overlaysOf = (adapters: readonly AdapterRows[]): AdapterRows[] =>
+	adapters.map(({adapter, rows}) => ({
+		adapter: {alpha: 1, isRankStabilised: false, scaling: 1, tensors: adapter.overlay ?? {}},
+		rows,
+	}));
 
 const projectionsOf: Record<Slot, readonly Projection[]> = {
 	qkv: ['q', 'k', 'v', 'qkv'],
@@ -208,7 +218,20 @@ export function adaptedLinear(
 	const y = linear(k, frozen, x);
 	if (!packed) return {y, saved: undefined};
 	const u = lowered(k, packed, x);
-	return {y: k.add(y, k.matMul(u, packed.b)), saved: {packed, x, u}};
+	const adapted = k.add(y, k.matMul(u, packed.b));
+	return {y: packed.overlay ? k.add(adapted, throughOverlay(k, packed.overlay, x)) : adapted, saved: {packed, x, u}};
+}
+
+/** `x A^T B`, an overlay's rows for their owners' tokens alone. */
+function throughOverlay(k: Kernels, {branches, b, owners}: PackedAdapter, x: DeviceTensor): DeviceTensor {
+	const u = k.matMul(x, branches[0]!.a, false, true);
+	return k.matMul(owners ? k.mul(u, owners) : u, b);
+}
+
+/** The gradient at the input through an overlay. */
+function backThroughOverlay(k: Kernels, {branches, b, owners}: PackedAdapter, dy: DeviceTensor): DeviceTensor {
+	const du = k.matMul(dy, b, false, true);
+	return k.matMul(owners ? k.mul(du, owners) : du, branches[0]!.a);
 }
 
 /** `u = x A^T`, `[N, in]` to `[N, R]`, each token for its owner's pieces only. */
@@ -226,9 +249,11 @@ export function adaptedLinearBackward(
 	dy: DeviceTensor,
 	{wantsInput, gradients}: {wantsInput: boolean; gradients: readonly AdapterTensors[]},
 ): DeviceTensor | undefined {
-	const dx = wantsInput ? linearBackward(k, frozen, dy) : undefined;
-	if (!saved) return dx;
+	const frozenDx = wantsInput ? linearBackward(k, frozen, dy) : undefined;
+	if (!saved) return frozenDx;
 	const {packed, x, u} = saved;
+	const {overlay} = packed;
+	const dx = overlay && frozenDx ? k.add(frozenDx, backThroughOverlay(k, overlay, dy)) : frozenDx;
 	unpackB(packed, k.download(k.matMul(u, dy, true)), gradients);
 	const product = k.matMul(dy, packed.b, false, true);
 	const du = packed.owners ? k.mul(product, packed.owners) : product;

@@ -38,11 +38,21 @@ export type AdapterTensor = {readonly shape: readonly [number, number]; readonly
 export type AdapterTensors = Record<string, AdapterTensor>;
 
 /** An adapter with what its scaling follows from; the rank is read from each A. */
-export type Adapter = {readonly alpha: number; readonly isRankStabilised: boolean; readonly tensors: AdapterTensors};
+export type Adapter = {
+	readonly alpha: number;
+	readonly isRankStabilised: boolean;
+	/** In place of what follows from alpha and rank. */
+	readonly scaling?: number;
+	readonly tensors: AdapterTensors;
+	/** Deltas over the frozen weights, with scaling 1 and without dropout; nothing trains them. */
+	readonly overlay?: AdapterTensors | undefined;
+};
 
 /** The factor of B A x for a rank. */
-export const scalingOf = ({alpha, isRankStabilised}: Omit<Adapter, 'tensors'>, rank: number): number =>
-	alpha / (isRankStabilised ? Math.sqrt(rank) : rank);
+export const scalingOf = (
+	{alpha, isRankStabilised, scaling}: Omit<Adapter, 'tensors' | 'overlay'>,
+	rank: number,
+): number => scaling ?? alpha / (isRankStabilised ? Math.sqrt(rank) : rank);
 
 /** The linear maps of a block (`gate` in the Llama family only); adapted projections are column ranges of their outputs. */
 export type Slot = 'qkv' | 'o' | 'gate' | 'up' | 'down';
@@ -146,3 +156,7 @@ export const blocksOf = (
 /** The number of trained values. */
 export const sizeOfAdapter = (tensors: AdapterTensors): number =>
 	Object.values(tensors).reduce((sum, {shape}) => sum + sizeOf(shape), 0);
+
+/** Every B alone, over the same memory: what FFA-LoRA trains and sends (Sun et al., ICLR 2024). */
+export const onlyB = (tensors: AdapterTensors): AdapterTensors =>
+	Object.fromEntries(Object.entries(tensors).filter(([name]) => name.endsWith('.B')));

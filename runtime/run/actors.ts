@@ -6,6 +6,7 @@ import {evaluatorMachine} from '../../actors/evaluator.ts';
 import {fedServerMachine} from '../../actors/fed-server.ts';
 import {mainServerMachine} from '../../actors/main-server.ts';
 import type {PassResult} from '../../protocols/ports.ts';
+import {ranksOf} from '../../protocols/ranks.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {type NamedTensors, tensorOf} from '../../protocols/tensor.ts';
 import {prefixed} from '../compute/names.ts';
@@ -61,8 +62,10 @@ async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Pr
 }
 
 /** The matrices of an adapter that belong to an actor's blocks. */
-const own = (adapter: NamedTensors, spec: ActorSpec): NamedTensors =>
-	'part' in spec ? toNamedTensors(blocksOf(fromNamedTensors(adapter), spec.part)) : {};
+const own = (adapter: NamedTensors, spec: ActorSpec): NamedTensors => {
+	const part = 'part' in spec ? spec.part : spec.frozenA?.part;
+	return part ? toNamedTensors(blocksOf(fromNamedTensors(adapter), part)) : {};
+};
 
 const batchTensors = ({ids, targetPositions, labels}: PackedBatch): NamedTensors => ({
 	ids: tensorOf(ids, [ids.length]),
@@ -73,13 +76,13 @@ const batchTensors = ({ids, targetPositions, labels}: PackedBatch): NamedTensors
 /** A client with its private rows. */
 export function openClient(context: ActorContext, clientId: string, data: ClientData): Promise<ActorHost> {
 	const {scenario, model, incarnation = 0} = context;
-	const agreement = plan.agreementOf(scenario, model);
+	const agreement = plan.agreementOf(scenario, model, clientId);
 	const withBatch: NonNullable<Role['overrides']>[string] = (request, compute) => {
 		const batch = data.batchAt((request.input as {batchIndex: number}).batchIndex);
 		const input = {...(request.input as object), lengths: batch.lengths};
 		return compute.run({...request, input, tensors: {...request.tensors, ...prefixed('batch', batchTensors(batch))}});
 	};
-	return openActor(context, plan.clientSpec(scenario, model.config), {
+	return openActor(context, plan.clientSpec(scenario, model.config, clientId), {
 		kind: 'client',
 		id: clientId,
 		machine: clientMachine,
@@ -110,7 +113,7 @@ export function openFedServer(context: ActorContext, checkpoint: () => Promise<v
 		machine: fedServerMachine,
 		input: plan.fedServerInput(scenario, plan.agreementOf(scenario, model), incarnation),
 		passes: ['readAdapter', 'aggregate'],
-		check: uploadCheck,
+		check: uploadCheck(ranksOf(scenario)),
 		overrides: {checkpoint: () => checkpoint().then(() => ({output: {}, tensors: {}}))},
 	});
 }

@@ -7,8 +7,8 @@ import type {ModelConfig} from '../model/config.ts';
 import * as plan from './plan.ts';
 import type {ActorRole} from './running-actor.ts';
 
-export function specOf({kind}: ActorRole, scenario: Scenario, config: ModelConfig): ActorSpec {
-	if (kind === 'client') return plan.clientSpec(scenario, config);
+export function specOf({kind, id}: ActorRole, scenario: Scenario, config: ModelConfig): ActorSpec {
+	if (kind === 'client') return plan.clientSpec(scenario, config, id);
 	if (kind === 'main-server') return plan.mainServerSpec(scenario, config);
 	return kind === 'fed-server' ? plan.fedServerSpec(scenario, config) : plan.evaluatorSpec(scenario, config);
 }
@@ -26,7 +26,7 @@ export function inputChanges(
 }
 
 function inputOf({kind, id}: ActorRole, scenario: Scenario, model: plan.RunModel): Record<string, unknown> {
-	const agreement = plan.agreementOf(scenario, model);
+	const agreement = plan.agreementOf(scenario, model, kind === 'client' ? id : undefined);
 	// Its shard and its life are what they are.
 	if (kind === 'client') return plan.clientInput(scenario, agreement, {clientId: id, samples: 0, incarnation: 0});
 	if (kind === 'main-server') return plan.mainServerInput(scenario, agreement, 0);

@@ -4,6 +4,7 @@ reaches the machine, so that one client's mistake costs that client alone. Pure.
 */
 import type {FrameProblem} from '../../protocols/envelope.ts';
 import {i32View, type NamedTensors, type TensorHandle} from '../../protocols/tensor.ts';
+import {overlayGroup} from '../compute/wire.ts';
 import type {ObservedHost} from '../host/observer.ts';
 import type {ModelConfig} from '../model/config.ts';
 
@@ -47,20 +48,40 @@ function outside(field: string, values: Int32Array, limit: number, what: string)
 	);
 }
 
-/** Uploads with exactly the matrices of the global adapter they began from. */
-export const uploadCheck: IncomingCheck = (verb, body, host) => {
-	const {adapter} = host.context as {readonly adapter: TensorHandle | null};
-	if (verb !== 'upload' || !adapter) return undefined;
-	const {tensors} = body as {tensors: NamedTensors};
-	const global = host.tensors(adapter);
-	const fix = 'use the same cut, rank and targets on both sides';
-	for (const [name, {shape}] of Object.entries(global)) {
-		const found = tensors[name];
-		if (!found) return problem(`tensors.${name}`, 'nothing', `[${shape}]`, fix);
-		if (`${found.shape}` !== `${shape}`) return problem(`tensors.${name}`, `[${found.shape}]`, `[${shape}]`, fix);
-	}
-	const extra = Object.keys(tensors).find(name => !global[name]);
-	return extra === undefined
-		? undefined
-		: problem('tensors', extra.slice(0, 80), 'only matrices of the global adapter', fix);
-};
+/** Uploads with exactly the matrices of the global adapter they began from, in one of the ranks that clients have. */
+export const uploadCheck =
+	(ranks: readonly number[]): IncomingCheck =>
+	(verb, body, host) => {
+		const {adapter} = host.context as {readonly adapter: TensorHandle | null};
+		if (verb !== 'upload' || !adapter) return undefined;
+		const {tensors} = body as {tensors: NamedTensors};
+		const global = withoutOverlay(host.tensors(adapter));
+		const fix = 'use the same cut, rank and targets on both sides';
+		const rank = rankIn(tensors, global, ranks);
+		for (const [name, {shape}] of Object.entries(global)) {
+			const found = tensors[name];
+			const expected = `${shapeAt(name, shape, rank)}`;
+			if (!found) return problem(`tensors.${name}`, 'nothing', `[${expected}]`, fix);
+			if (`${found.shape}` !== expected) return problem(`tensors.${name}`, `[${found.shape}]`, `[${expected}]`, fix);
+		}
+		const extra = Object.keys(tensors).find(name => !global[name]);
+		return extra === undefined
+			? undefined
+			: problem('tensors', extra.slice(0, 80), 'only matrices of the global adapter', fix);
+	};
+
+const withoutOverlay = (tensors: NamedTensors): NamedTensors =>
+	Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.startsWith(`${overlayGroup}.`)));
+
+/** The place of the rank in a matrix's shape: A is `[rank, in]`, B `[out, rank]`. */
+const rankAxis = (name: string) => (name.endsWith('.A') ? 0 : 1);
+
+const shapeAt = (name: string, shape: readonly number[], rank: number): number[] =>
+	shape.map((extent, axis) => (axis === rankAxis(name) ? rank : extent));
+
+/** The rank its first matrix says the upload has, if a client may have it; else the largest. */
+function rankIn(tensors: NamedTensors, global: NamedTensors, ranks: readonly number[]): number {
+	const [first] = Object.keys(global);
+	const found = first === undefined ? undefined : tensors[first]?.shape[rankAxis(first)];
+	return found !== undefined && ranks.includes(found) ? found : Math.max(...ranks);
+}

@@ -7,6 +7,7 @@ import type {FedServerInput} from '../../actors/fed-server-context.ts';
 import type {MainServerInput} from '../../actors/main-server-context.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
 import {type Agreement, protocolVersion} from '../../protocols/messages.ts';
+import {globalRank, rankOf} from '../../protocols/ranks.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import type {ActorSpec, TrainerSpec} from '../compute/spec.ts';
 import type {ModelConfig} from '../model/config.ts';
@@ -68,12 +69,14 @@ export const serverPart = ({cut}: Scenario, {blocks}: ModelConfig): Part => ({
 export const agreementOf = (
 	{cut, lora, wire, mainServer}: Scenario,
 	{config, modelHash, vocabularyHash}: RunModel,
+	client?: string,
 ): Agreement => ({
 	protocol: protocolVersion,
 	modelHash,
 	vocabularyHash,
 	cut: mainServer ? cut : config.blocks,
-	rank: lora.rank,
+	rank: client === undefined ? lora.rank : rankOf({lora}, client),
+	...(client === undefined && lora.ranks && {ranks: [...new Set(lora.ranks)].toSorted((a, b) => a - b)}),
 	alpha: lora.alpha,
 	wire,
 });
@@ -106,14 +109,24 @@ function trainerSpec(scenario: Scenario, part: Part, isServer: boolean): Trainer
 	return {part, lora, seed, optimizer, schedule, clipNorm, labelSmoothing};
 }
 
-export const clientSpec = (scenario: Scenario, config: ModelConfig): ActorSpec => ({
+/** The parts of a specification that follow from how adapters are combined. */
+const isAFrozen = ({aggregation}: Pick<Scenario, 'aggregation'>) => aggregation.kind === 'ffa-lora';
+
+/** Moments of an adapter that is put away with its round say nothing of the fresh one. */
+const momentsOf = ({aggregation, training}: Scenario) =>
+	aggregation.kind === 'flora' ? 'reset' : training.optimizerAtRound;
+
+export const clientSpec = (scenario: Scenario, config: ModelConfig, clientId: string): ActorSpec => ({
 	kind: 'client',
 	wire: scenario.wire.activations,
 	wireAdapter: scenario.wire.adapters,
-	optimizerAtRound: scenario.training.optimizerAtRound,
 	...(onSkipped(scenario) === 'reuse' && {keepsGradient: true}),
+	optimizerAtRound: momentsOf(scenario),
+	...(scenario.aggregation.kind === 'flexlora' && {adoption: 'rescale' as const}),
 	...(scenario.aggregation.kind === 'fedprox' && {proximalMu: scenario.aggregation.mu}),
 	...trainerSpec(scenario, clientPart(scenario, config), false),
+	...(isAFrozen(scenario) && {isAFrozen: true}),
+	lora: {...scenario.lora, rank: rankOf(scenario, clientId)},
 });
 
 export const mainServerSpec = (scenario: Scenario, config: ModelConfig): ActorSpec => ({
@@ -123,17 +136,19 @@ export const mainServerSpec = (scenario: Scenario, config: ModelConfig): ActorSp
 	...trainerSpec(scenario, serverPart(scenario, config), true),
 });
 
-export const fedServerSpec = ({lora, seed, wire, ...scenario}: Scenario, config: ModelConfig): ActorSpec => ({
+export const fedServerSpec = (scenario: Scenario, config: ModelConfig): ActorSpec => ({
 	kind: 'fed-server',
-	part: clientPart({lora, seed, wire, ...scenario}, config),
-	lora,
-	seed,
-	wireAdapter: wire.adapters,
+	part: clientPart(scenario, config),
+	lora: {...scenario.lora, rank: globalRank(scenario)},
+	seed: scenario.seed,
+	wireAdapter: scenario.wire.adapters,
+	...(isAFrozen(scenario) && {isAFrozen: true}),
 });
 
 export const evaluatorSpec = (scenario: Scenario, config: ModelConfig): ActorSpec => ({
 	kind: 'evaluator',
-	lora: scenario.lora,
+	lora: {...scenario.lora, rank: globalRank(scenario)},
+	...(isAFrozen(scenario) && {frozenA: {part: clientPart(scenario, config), seed: scenario.seed}}),
 	parts: scenario.mainServer
 		? [clientPart(scenario, config), serverPart(scenario, config)]
 		: [clientPart(scenario, config)],

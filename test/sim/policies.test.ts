@@ -5,6 +5,7 @@ import {checkScenario} from '../../protocols/check-scenario.ts';
 import type {ScenarioFile} from '../../protocols/scenario.ts';
 import {tensorOf} from '../../protocols/tensor.ts';
 import {Trainer} from '../../runtime/compute/trainer.ts';
+import {fromNamedTensors} from '../../runtime/model/lora.ts';
 import {goldenTensors} from '../_helpers/golden.ts';
 import {simConfig, simScenario, simulate} from '../_helpers/simulate.ts';
 
@@ -67,7 +68,7 @@ test('FedProx adds mu (w - w_g) to the gradient, as the golden says', async t =>
 		proximalMu: 0.1,
 	};
 	const trainer = new Trainer(spec, simConfig, adapter(of('x').values));
-	trainer.adopt(adapter(of('x_global').values), 'keep');
+	trainer.adopt({adapter: fromNamedTensors(adapter(of('x_global').values))}, 'keep');
 	// A step of size 1 along x_global - x brings it to x; the next applies gradient and pull there.
 	const back = of('x_global').values.map((value, place) => value - of('x').values[place]!);
 	const step = (values: Float32Array, position: number) =>
