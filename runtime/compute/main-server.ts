@@ -102,7 +102,7 @@ export class MainServerCompute implements Passes {
 			adapters,
 			members.map(({weight}) => weight),
 		);
-		for (const trainer of [this.#trainer, ...this.#replicas.values()]) trainer.adopt(toNamedTensors(mean), 'keep');
+		for (const trainer of [this.#trainer, ...this.#replicas.values()]) trainer.adopt({adapter: mean}, 'keep');
 		return {output: {}, tensors: {}};
 	}
 
