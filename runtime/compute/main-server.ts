@@ -5,7 +5,6 @@ import type {CohortMember} from '../../protocols/messages.ts';
 import type {PassResult} from '../../protocols/ports.ts';
 import {i32View, type NamedTensors, type Tensor} from '../../protocols/tensor.ts';
 import {weightedMean} from '../model/combine.ts';
-import {toNamedTensors} from '../model/lora.ts';
 import type {SplitModel} from '../model/split.ts';
 import {dropoutKey} from './client-cohort.ts';
 import {pick, prefixed} from './names.ts';
