@@ -79,9 +79,10 @@ const rankAxis = (name: string) => (name.endsWith('.A') ? 0 : 1);
 const shapeAt = (name: string, shape: readonly number[], rank: number): number[] =>
 	shape.map((extent, axis) => (axis === rankAxis(name) ? rank : extent));
 
-/** The rank its first matrix says the upload has, if a client may have it; else the largest. */
+/** The rank its first matrix says the upload has, if a client may have it; else that of the global adapter. */
 function rankIn(tensors: NamedTensors, global: NamedTensors, ranks: readonly number[]): number {
 	const [first] = Object.keys(global);
-	const found = first === undefined ? undefined : tensors[first]?.shape[rankAxis(first)];
-	return found !== undefined && ranks.includes(found) ? found : Math.max(...ranks);
+	if (first === undefined) return 0;
+	const found = tensors[first]?.shape[rankAxis(first)];
+	return found !== undefined && ranks.includes(found) ? found : global[first]!.shape[rankAxis(first)]!;
 }
