@@ -1,6 +1,6 @@
 /**
 splitlora with a byte instead of four for each activation and gradient, and half of an adapter's bytes.
-Watch: a quarter of the bytes and shorter rounds on slow links, at a validation loss that hardly differs.
+Watch: how many bytes go up and down, and how long rounds are on slow links, beside the validation losses.
 `cutlayer compare splitlora compressed`
 */
 import type {ScenarioFile} from '../protocols/scenario.ts';

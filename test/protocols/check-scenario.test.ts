@@ -28,7 +28,7 @@ test('a checked scenario is checked to itself', t => {
 
 const wrong: [what: string, file: unknown, says: RegExp][] = [
 	['a misspelt key', {...least, lora: {rnk: 4}}, /`lora\.rnk`.*did you mean `rank`\?/],
-	['a key that is like none', {...least, lora: {zzzzzz: 4}}, /`lora\.zzzzzz`.*known here: rank, alpha/],
+	['a key that is like none', {...least, lora: {zzzzzz: 4}}, /`lora\.zzzzzz`.*known here: rank, ranks, alpha/],
 	['a missing section', {name: 'a'}, /expected the key `data`/],
 	['a rank of 0', {...least, lora: {rank: 0}}, /`lora\.rank`.*>= 1.*got 0/],
 	['a text for a number', {...least, clients: 'three'}, /`clients`.*integer.*got "three"/],
