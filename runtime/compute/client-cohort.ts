@@ -105,9 +105,11 @@ function joined(members: readonly Member[], batches: readonly Batch[]) {
 	};
 }
 
-function concatenated(parts: readonly Int32Array[]): Int32Array {
-	if (parts.length === 1) return parts[0]!;
-	const whole = new Int32Array(sum(parts.map(part => part.length)));
+/** The parts one after the other; a single one is not copied. */
+function concatenated<A extends Int32Array | Float32Array>(parts: readonly A[]): A {
+	const [first] = parts;
+	if (parts.length === 1) return first!;
+	const whole = new (first!.constructor as new (length: number) => A)(sum(parts.map(part => part.length)));
 	let at = 0;
 	for (const part of parts) {
 		whole.set(part, at);
@@ -209,14 +211,7 @@ function joinedGradient(members: readonly Member[], kept: readonly Kept[], hidde
 				`The gradient for ${members[index]!.state.id} has ${length} values: expected [${rows}, ${hidden}], as its activations`,
 			);
 	}
-	if (parts.length === 1) return parts[0]!;
-	const whole = new Float32Array(sum(parts.map(({length}) => length)));
-	let at = 0;
-	for (const part of parts) {
-		whole.set(part, at);
-		at += part.length;
-	}
-	return whole;
+	return concatenated(parts);
 }
 
 /** Whole steps without a main server. */

@@ -78,8 +78,10 @@ export class Stepper {
 	}
 
 	/** Replays up to the next record; nothing, and no step, at the end. */
-	next(): Promise<Stepped | undefined> {
-		return this.forward(() => true);
+	async next(): Promise<Stepped | undefined> {
+		if (this.#actor !== undefined) return this.forward(() => true);
+		// The very next one needs no looking ahead.
+		return (await this.#advance()) ? this.#last : undefined;
 	}
 
 	/** Stands at the record before; nothing, and no step, at the first. */

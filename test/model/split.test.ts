@@ -7,26 +7,11 @@ import {keyWords, randomStream} from '../../runtime/random.ts';
 import {nativeBackend} from '../_helpers/backend.ts';
 import {adapterDifference, differenceMax, relativeMax} from '../_helpers/golden.ts';
 import {randomSource} from '../_helpers/random-model.ts';
+import {gpt2, llama} from '../_helpers/small-configs.ts';
 
 const backend = await nativeBackend();
 const live = () => backend.kernels.liveTensors();
 
-const gpt2: ModelConfig = {
-	family: 'gpt2',
-	blocks: 3,
-	hidden: 12,
-	heads: 3,
-	kvHeads: 3,
-	headDim: 4,
-	ffn: 20,
-	vocabulary: 31,
-	context: 8,
-	normEps: 1e-5,
-	ropeTheta: 0,
-	isHeadTied: true,
-	hasQkvBias: true,
-};
-const llama: ModelConfig = {...gpt2, family: 'llama', heads: 4, kvHeads: 2, ropeTheta: 100, hasQkvBias: false};
 const configs = [gpt2, llama];
 
 const load = (config: ModelConfig, from: number, to: number) =>
