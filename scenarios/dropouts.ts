@@ -1,6 +1,6 @@
 /**
 Five clients: one dies in silence, one leaves with a word, one crashes and comes back, one joins late.
-Watch: round 1 waits until c1's lease of 3 s ends, round 2 goes on without c2 at once, c3 trains again after its crash, c4
+Watch: round 1 waits until c1's lease of 3 s ends, round 3 goes on without c2 at once, c3 trains again after its crash, c4
 is in the cohorts from round 2 on; cohort and gone of each round are in metrics.jsonl, the reasons in the summary.
 */
 import type {ScenarioFile} from '../protocols/scenario.ts';

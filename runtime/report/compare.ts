@@ -27,7 +27,7 @@ export type ComparedRun = {
 	/** Share of the run's time in which the clients, and the main server, computed nothing; absent in real time. */
 	readonly idleClients: number | undefined;
 	readonly idleServer: number | undefined;
-	/** Frames refused, by reason. */
+	/** Frames refused and steps not taken, by reason. */
 	readonly dropped: Readonly<Record<string, number>>;
 	/** Where a what-if parts from its parent; null for other runs. */
 	readonly parts: {readonly record: number; readonly seconds: number} | null;
@@ -51,7 +51,7 @@ export function compareRuns(recorded: readonly RecordedRun[], targetLoss?: numbe
 			finalLoss: points.at(-1)?.loss,
 			idleClients: share('idleShare.clients'),
 			idleServer: share('idleShare.mainServer'),
-			dropped: (valueAt(summary, 'dropped') ?? {}) as Record<string, number>,
+			dropped: {...countsAt(summary, 'dropped'), ...countsAt(summary, 'stepsDropped')},
 			parts: partingOf(config),
 		};
 	});
@@ -82,6 +82,9 @@ const partingOf = (config: Json): ComparedRun['parts'] =>
 	valueAt(config, 'whatIf') === undefined
 		? null
 		: {record: numberAt(config, 'whatIf.at'), seconds: numberAt(config, 'whatIf.atMs') / 1000};
+
+const countsAt = (summary: RecordedRun['summary'], key: string) =>
+	(valueAt(summary, key) ?? {}) as Record<string, number>;
 
 const uniqueNames = (names: readonly string[]): string[] =>
 	names.map((name, index) => {
