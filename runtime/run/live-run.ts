@@ -371,7 +371,7 @@ export class LiveRun {
 	*/
 	async #saveAll(options: {isLast: boolean}): Promise<Record<string, ActorCheckpoint>> {
 		const saved: Record<string, ActorCheckpoint> = {};
-		const present = this.#actors.filter(actor => !actor.failure);
+		const present = this.#actors.filter(actor => !actor.failure && !actor.isAway);
 		// Who only listens comes last: what the servers told it before they were saved is not told again.
 		const isListener = (actor: RunningActor) => actor.kind === 'evaluator';
 		const servers = present.filter(actor => !isClient(actor) && !isListener(actor));

@@ -52,6 +52,8 @@ export interface RunningActor extends ActorRole, ActorStatus {
 	/** Stops at the next step boundary. */
 	pause(): void;
 	resume(): void;
+	/** It does not exist now, and will again: there is nothing to save. */
+	readonly isAway?: boolean;
 	/** The fed server: the round under way is the last one. */
 	finish?(): void;
 	/** Values of its machine's input that are others from now on; absent where that is not possible. */

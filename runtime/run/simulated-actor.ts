@@ -52,6 +52,7 @@ export class SimulatedActor implements RunningActor {
 	readonly #away = new Set<Absences>();
 	/** The last round for which it was drawn whether it drops out. */
 	#roundDrawn = -1;
+	#isPaused = false;
 	/** Of its machine's input, before it was told. */
 	#changes: Readonly<Record<string, unknown>> = {};
 	/** Set while it is away for good. */
@@ -84,14 +85,17 @@ export class SimulatedActor implements RunningActor {
 		return actor;
 	}
 
+	get isAway(): boolean {
+		return this.#inner === undefined || !this.#isBegun;
+	}
+
 	get isQuiet(): boolean {
-		return this.#inner?.isQuiet ?? true;
+		return this.isAway || this.#inner!.isQuiet;
 	}
 
 	get isDone(): boolean {
 		if (this.#failure !== undefined) return true;
-		const isHere = this.#inner !== undefined && this.#isBegun;
-		return isHere ? this.#inner!.isDone : this.#sim.presence.isOver;
+		return this.isAway ? this.#sim.presence.isOver : this.#inner!.isDone;
 	}
 
 	get failure(): string | null {
@@ -109,6 +113,7 @@ export class SimulatedActor implements RunningActor {
 		await this.#inner?.start();
 		this.#isBegun = true;
 		this.#tellChanges();
+		if (this.#isPaused) this.#inner?.pause();
 	}
 
 	#tellChanges(): void {
@@ -176,12 +181,15 @@ export class SimulatedActor implements RunningActor {
 		if (absence) this.#follow([absence]);
 	}
 
+	/** Who is away is told when it is here. */
 	pause(): void {
-		this.#inner?.pause();
+		this.#isPaused = true;
+		if (!this.isAway) this.#inner!.pause();
 	}
 
 	resume(): void {
-		this.#inner?.resume();
+		this.#isPaused = false;
+		if (!this.isAway) this.#inner!.resume();
 	}
 
 	finish(): void {
@@ -236,6 +244,7 @@ export class SimulatedActor implements RunningActor {
 		this.#request = {...this.#request, incarnation: (this.#request.incarnation ?? 0) + 1};
 		this.#inner = await this.#sim.openInner(this.#request);
 		await this.#inner.start();
+		if (this.#isPaused) this.#inner.pause();
 		this.#request.events.changed();
 	}
 

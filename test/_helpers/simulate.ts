@@ -91,6 +91,8 @@ export type SimulateOptions = {
 	/** |D_i| of a client; default 10 times its place and 10. */
 	readonly samplesOf?: (index: number) => number;
 	readonly notices?: string[];
+	/** Gets the run before it begins. */
+	readonly onLive?: (run: LiveRun) => void;
 	/** A real bus that the frames cross; with it a name of its own for the run on it. */
 	readonly connectReal?: (name: string) => Promise<Bus>;
 	readonly run?: string;
@@ -145,6 +147,7 @@ export async function simulate(scenario: Scenario, options: SimulateOptions = {}
 			onNotice: text => options.notices?.push(text),
 			trace: options.trace ?? traced,
 		});
+		options.onLive?.(run);
 		const result = await run.run();
 		if (options.trace?.level !== 'off') await checkFolder(folder, scenario);
 		await options.read?.(folder);

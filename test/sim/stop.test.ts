@@ -1,5 +1,6 @@
 import test from 'ava';
 import {checkScenario} from '../../protocols/check-scenario.ts';
+import type {LiveRun} from '../../runtime/run/live-run.ts';
 import {simScenario, simulate} from '../_helpers/simulate.ts';
 
 const long = {training: {steps: 40, stepsPerRound: 2}};
@@ -72,4 +73,34 @@ test('a run whose clients come and go and never train ends, with the reason', as
 	t.is(summary.status, 'failed');
 	t.regex(summary.reason, /no actor computed anything/);
 	t.true(figures.virtualMs < 1_000_000);
+});
+
+/** One of three clients crashes early, another has not come yet; the run is interrupted after the first round that misses one. */
+async function interrupted(hereMs: number) {
+	let live: LiveRun | undefined;
+	const faults = [
+		{kind: 'crash', client: 'c1', atMs: 60, returnMs: hereMs} as const,
+		{kind: 'late-join', client: 'c2', atMs: hereMs} as const,
+	];
+	const scenario = simScenario({...long, faults, timing: {heartbeatMs: 100, leaseMs: 600}});
+	return simulate(scenario, {
+		onLive: run => {
+			live = run;
+		},
+		// From outside an event, as a signal comes.
+		onRow: row => {
+			if (row.kind === 'round' && row.timeMs > 60) setImmediate(() => live?.interrupt());
+		},
+	});
+}
+
+test('a run can be interrupted while clients are away', async t => {
+	const {summary, figures} = await interrupted(50_000);
+	t.is(summary.status, 'interrupted');
+	t.true(figures.virtualMs < 50_000);
+});
+
+test('who comes back while a run is being interrupted pauses too', async t => {
+	const {summary} = await interrupted(840);
+	t.is(summary.status, 'interrupted');
 });
