@@ -45,18 +45,42 @@ export function portableKernels(tf: typeof Tf): Kernels {
 	};
 }
 
+/**
+Products of complex numbers that lie side by side, without taking them apart (slices of single values are slow on wasm): both parts
+times the real factor, plus the parts changed places times the imaginary one, less for the real part.
+*/
 function mulComplex(tf: typeof Tf, x: DeviceTensor, factors: DeviceTensor) {
-	const pairs = tf.reshape(x, [...x.shape.slice(0, -1), -1, 2]);
-	const [real, imaginary] = tf.unstack(pairs, -1) as [DeviceTensor, DeviceTensor];
-	const [realFactor, imaginaryFactor] = tf.unstack(factors, -1) as [DeviceTensor, DeviceTensor];
-	const product = tf.stack(
-		[
-			tf.sub(tf.mul(real, realFactor), tf.mul(imaginary, imaginaryFactor)),
-			tf.add(tf.mul(real, imaginaryFactor), tf.mul(imaginary, realFactor)),
-		],
-		-1,
-	);
-	return tf.reshape(product, x.shape);
+	const width = x.shape.at(-1)!;
+	const times = (values: DeviceTensor, matrix: Float32Array) =>
+		tf.matMul(tf.reshape(values, [-1, width]), tf.tensor2d(matrix, [width, width]));
+	const {swap, real, imaginary} = pairMatrices(width);
+	const swapped = tf.reshape(times(x, swap), x.shape);
+	return tf.add(tf.mul(x, times(factors, real)), tf.mul(swapped, times(factors, imaginary)));
+}
+
+/** Maps of rows of pairs (a, b): `swap` to (b, a), `real` to (a, a), `imaginary` to (-b, b). */
+function pairMatrices(width: number) {
+	const matrix = (fill: (first: number, second: number) => readonly [at: number, value: number][]) => {
+		const values = new Float32Array(width * width);
+		for (let first = 0; first < width; first += 2) {
+			for (const [at, value] of fill(first * width + first, (first + 1) * width + first)) values[at] = value;
+		}
+		return values;
+	};
+	return {
+		swap: matrix((a, b) => [
+			[a + 1, 1],
+			[b, 1],
+		]),
+		real: matrix(a => [
+			[a, 1],
+			[a + 1, 1],
+		]),
+		imaginary: matrix((_, b) => [
+			[b, -1],
+			[b + 1, 1],
+		]),
+	};
 }
 
 /** Through the shifted log-sum-exp, so that large logits neither overflow nor lose the small probabilities. */
