@@ -18,6 +18,8 @@ export type ClientInput = {
 	readonly accumulation: number;
 	/** A step the others took without this client is given up, or its last gradient is applied once more in its place. */
 	readonly onSkipped: 'drop' | 'reuse';
+	/** The schedule's position by the version a round opens with, in optimizer steps a version; null = by its own steps. */
+	readonly stepsPerVersion: number | null;
 	/** After this long without an answer a message is sent again, ms. */
 	readonly answerTimeoutMs: number;
 	/** A heartbeat every so many ms; 0 = none. */
@@ -42,6 +44,10 @@ export type ClientContext = ClientInput & {
 	/** Batches consumed since the run began: the index of the next batch. */
 	readonly batchIndex: number;
 	readonly optimizerSteps: number;
+	/** Of this round's batches, nats a token, and of their squares. */
+	readonly lossSum: number;
+	readonly lossSquareSum: number;
+	readonly batchesDone: number;
 	readonly welcomedBy: readonly string[];
 	readonly isUploaded: boolean;
 	readonly isPauseAsked: boolean;

@@ -27,7 +27,9 @@ export const activations = ({context}: From): Outgoing => {
 
 export const upload = ({context}: From): Outgoing => {
 	const {incarnation, round, adapterVersion, step, samples, fedServerId, upload: tensors} = context;
-	const body = {incarnation, round, adapterVersion, stepsDone: step, samples, tensors: tensors!};
+	const batches = Math.max(1, context.batchesDone);
+	const losses = {lossMean: context.lossSum / batches, lossSquareMean: context.lossSquareSum / batches};
+	const body = {incarnation, round, adapterVersion, stepsDone: step, samples, ...losses, tensors: tensors!};
 	return {verb: 'upload', to: fedServerId, body};
 };
 

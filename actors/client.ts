@@ -23,9 +23,22 @@ const stepKey = ({round, step, batchIndex}: ClientContext) => ({round, step, bat
 /** The global adapter, when the pass must take it over first. */
 const adapterOf = ({adapter}: ClientContext) => (adapter ? {tensors: {adapter}} : {});
 
-const roundStart = {step: 0, next: 0, isUploaded: false, activations: null, gradient: null, upload: null};
+const roundStart = {
+	step: 0,
+	next: 0,
+	lossSum: 0,
+	lossSquareSum: 0,
+	batchesDone: 0,
+	isUploaded: false,
+	activations: null,
+	gradient: null,
+	upload: null,
+};
 
-const afterStep = (context: ClientContext) => ({
+const afterStep = (context: ClientContext, loss: number) => ({
+	lossSum: context.lossSum + loss,
+	lossSquareSum: context.lossSquareSum + loss ** 2,
+	batchesDone: context.batchesDone + 1,
 	step: context.step + 1,
 	batchIndex: context.batchIndex + 1,
 	optimizerSteps: context.optimizerSteps + (isApplied(context) ? 1 : 0),
@@ -93,7 +106,9 @@ const takeRound = machineSetup.assign(({context, event}) => {
 	const {round, steps, adapterVersion, tensors} = event.body;
 	// A client that joins late takes its schedule's position from the round.
 	const isFirst = context.round < 0;
-	const optimizerSteps = isFirst ? Math.ceil((round * steps) / context.accumulation) : context.optimizerSteps;
+	const own = isFirst ? Math.ceil((round * steps) / context.accumulation) : context.optimizerSteps;
+	const {stepsPerVersion} = context;
+	const optimizerSteps = stepsPerVersion === null ? own : Math.floor(adapterVersion * stepsPerVersion);
 	return {...roundStart, round, steps, adapterVersion, optimizerSteps, adapter: tensors};
 });
 
@@ -257,7 +272,10 @@ export const clientMachine = machineSetup.createMachine({
 								'round-closing': {guard: 'isClosing', actions: endRoundAfterStep},
 								'backward.done': {
 									target: 'stepping',
-									actions: [{type: 'send', params: say.stepReport}, assign(({context}) => afterStep(context))],
+									actions: [
+										{type: 'send', params: say.stepReport},
+										assign(({context}) => afterStep(context, context.gradient!.loss)),
+									],
 								},
 							},
 						},
@@ -285,7 +303,10 @@ export const clientMachine = machineSetup.createMachine({
 							on: {
 								'localStep.done': {
 									target: 'stepping',
-									actions: [{type: 'send', params: say.stepReport}, assign(({context}) => afterStep(context))],
+									actions: [
+										{type: 'send', params: say.stepReport},
+										assign(({context, event}) => afterStep(context, event.loss)),
+									],
 								},
 								'round-closing': {guard: 'isClosing', actions: endRoundAfterStep},
 							},

@@ -2,10 +2,10 @@
 What the fed server says, and its verdict on uploads that arrive. Pure.
 */
 import type {Incoming, Outgoing} from '../protocols/events.ts';
-import {entryOf, keysOf, valuesOf} from '../protocols/table.ts';
+import {entryOf, keysOf} from '../protocols/table.ts';
 import {fenced, refusalOf} from './agreement.ts';
 import {cohortWithout, memberOf} from './cohort.ts';
-import {type FedServerContext, roundSteps, type Upload} from './fed-server-context.ts';
+import {type FedServerContext, isOwnPace, roundSteps} from './fed-server-context.ts';
 import {normalised} from './policies/server-update.ts';
 
 type From = {readonly context: FedServerContext};
@@ -37,7 +37,18 @@ export function roundOpened(context: FedServerContext): Extract<Outgoing, {verb:
 export const isAwaited = ({cohort, uploads, gone}: FedServerContext, client: string): boolean =>
 	memberOf(cohort, client) !== undefined && !entryOf(uploads, client) && !gone.includes(client);
 
-export const roundOpening = ({context}: From): Outgoing => roundOpened(context);
+/** The opening of a round: one message to all, or where clients were chosen one to each of them, and to the watchers. */
+export function roundOpenings(context: FedServerContext): Outgoing[] {
+	const opened = roundOpened(context);
+	if (context.selection.kind === 'all') return [opened];
+	const toOne = ({client}: {readonly client: string}) => ({
+		...opened,
+		to: client,
+		body: {...opened.body, cohort: [{client, weight: 1}]},
+	});
+	return [...context.watchers.map(to => ({...opened, to})), ...opened.body.cohort.map(toOne)];
+}
+
 export const roundClosing = ({context}: From): Outgoing => ({verb: 'round-closing', body: {round: context.round}});
 
 export const rosterChanged = (
@@ -49,34 +60,44 @@ export const rosterChanged = (
 	body: {clients: keysOf(roster), left: [...left], reason},
 });
 
-type Verdict = {readonly isTaken: boolean; readonly answer: Outgoing};
+/** `taken` counts in the round, `late` came after its closing. */
+type Verdict = {readonly as: 'taken' | 'late' | 'none'; readonly answer: Outgoing};
 
 /** Whether an upload counts, and the answer to it. A repeat, also of a closed round, is accepted again and never counted twice. */
 export function judge(context: FedServerContext, {from, body}: Incoming<'upload'>): Verdict {
 	const known = entryOf(context.roster, from)?.incarnation;
 	if (known !== undefined && body.incarnation < known) {
-		return {isTaken: false, answer: fenced('upload', from, body.incarnation, known)};
+		return {as: 'none', answer: fenced('upload', from, body.incarnation, known)};
 	}
 	const accepted: Outgoing = {verb: 'upload-accepted', to: from, body: {round: body.round}};
-	if (body.round < context.round || entryOf(context.uploads, from)) return {isTaken: false, answer: accepted};
-	if (body.round === context.round && isAwaited(context, from)) return {isTaken: true, answer: accepted};
-	if (body.round === context.round && context.cohort.length === 0) return {isTaken: false, answer: accepted};
-	return {
-		isTaken: false,
-		answer: {
-			verb: 'refused',
-			to: from,
-			body: {
-				verb: 'upload',
-				code: 'not-in-cohort',
-				field: 'round',
-				found: String(body.round),
-				expected: `round ${context.round} with this client in its cohort`,
-				fix: 'wait for the next round',
-			},
-		},
-	};
+	const {round, closedRound} = context;
+	if (body.round === round && round > closedRound && isAwaited(context, from)) return {as: 'taken', answer: accepted};
+	if (body.round <= closedRound) {
+		const isLate = entryOf(context.late, from)?.round === body.round;
+		return {as: isLate ? 'late' : 'none', answer: accepted};
+	}
+	if (body.round === round && entryOf(context.uploads, from)) return {as: 'none', answer: accepted};
+	return {as: 'none', answer: notInCohort(from, body.round, `round ${round} with this client in its cohort`)};
 }
+
+export const notInCohort = (to: string, found: number, expected: string): Outgoing => ({
+	verb: 'refused',
+	to,
+	body: {
+		verb: 'upload',
+		code: 'not-in-cohort',
+		field: 'round',
+		found: String(found),
+		expected,
+		fix: 'wait for the next round',
+	},
+});
+
+/** A row for an upload that came too late to count. */
+export const lateReport = (client: string, round: number): Outgoing => ({
+	verb: 'report',
+	body: {kind: 'drop', timeMs: 0, row: {verb: 'upload', client, round, reason: 'late'}},
+});
 
 /** To somebody whose sign of life comes from outside the roster: its lease ended, or this server never heard its `hello`. */
 export const unknownSender = (to: string): Outgoing => ({
@@ -92,17 +113,18 @@ export const unknownSender = (to: string): Outgoing => ({
 	},
 });
 
-/** One row of `metrics.jsonl` for a closed round; adapter staleness is measured against the version before this aggregation. */
+/** One row of `metrics.jsonl` for an aggregation; adapter staleness is measured against the version before it. */
 export function roundReport({context}: From): Outgoing {
-	const {round, cohort, uploads, gone, adapterVersion} = context;
-	const staleness = (upload: Upload) => adapterVersion - 1 - upload.adapterVersion;
+	const {round, cohort, roster, counting, gone, adapterVersion} = context;
+	const staleness = counting.map(({baseVersion}) => adapterVersion - 1 - baseVersion);
 	const row = {
-		round,
+		round: isOwnPace(context) ? adapterVersion - 1 : round,
 		adapterVersion,
-		cohort: cohort.length,
-		uploads: uploads.size,
-		gone: gone.join(' '),
-		adapterStalenessMax: Math.max(0, ...valuesOf(uploads).map(staleness)),
+		cohort: isOwnPace(context) ? roster.size : cohort.length,
+		uploads: counting.length,
+		gone: isOwnPace(context) ? '' : gone.join(' '),
+		adapterStaleness: staleness.join(' '),
+		adapterStalenessMax: Math.max(0, ...staleness),
 	};
 	return {verb: 'report', body: {kind: 'round', timeMs: 0, row}};
 }
@@ -126,7 +148,8 @@ export const voidReport = ({context: {round, cohort, uploads, gone, adapterVersi
 export const nobodyHasData = ({context}: From): string =>
 	`No client can train: ${context.roster.size} of ${context.clientsExpected} joined and none of them has data; give a client rows or add one`;
 
-export const runFinished = ({context: {round, adapterVersion, adapter, failure}}: From): Outgoing => ({
-	verb: 'run-finished',
-	body: {rounds: round + 1, adapterVersion, reason: failure ?? 'done', tensors: adapter!},
-});
+export const runFinished = ({context}: From): Outgoing => {
+	const {round, adapterVersion, adapter, failure} = context;
+	const rounds = isOwnPace(context) ? adapterVersion : round + 1;
+	return {verb: 'run-finished', body: {rounds, adapterVersion, reason: failure ?? 'done', tensors: adapter!}};
+};

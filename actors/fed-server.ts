@@ -4,150 +4,33 @@ cohort's uploads as its closing rule says, aggregates, and opens the next until 
 
 Pure: what it does to the world is the action `send` and its passes, all provided by the host.
 */
-import {assign, not, setup} from 'xstate';
-import type {Outgoing} from '../protocols/events.ts';
-import {emptyTable, entriesOf, entryOf, mapTable, valuesOf, withEntry, withoutEntries} from '../protocols/table.ts';
-import {memberOf} from './cohort.ts';
-import {type FedServerContext, type FedServerEvent, type FedServerInput, roundSteps} from './fed-server-context.ts';
+import {and, assign, not, or} from 'xstate';
+import {emptyTable} from '../protocols/table.ts';
+import {isOwnPace, roundSteps} from './fed-server-context.ts';
 import * as say from './fed-server-messages.ts';
-import {planAggregation} from './policies/aggregation.ts';
-import {planClosing} from './policies/round-closing.ts';
-import {selectAll} from './policies/selection.ts';
-import {unprovidedAction, unprovidedPass} from './unprovided.ts';
+import * as plan from './fed-server-plans.ts';
+import {
+	assignIdle,
+	checkLeases,
+	closeRound,
+	fedServerSetup,
+	greet,
+	loseMember,
+	openAgain,
+	openRound,
+	takeHeartbeat,
+	takeUpload,
+} from './fed-server-setup.ts';
 
-const silentChecksMax = 3;
-
-const closingOf = ({closing, cohort, uploads, gone, isDeadlinePast}: FedServerContext) =>
-	planClosing(closing, {
-		cohort: cohort.length,
-		arrived: uploads.size,
-		gone: gone.length,
-		isDeadlinePast,
-	});
-
-/** The uploads that count, in order of the cohort so that sums do not depend on arrival. */
-const uploadsInOrder = ({cohort, uploads}: FedServerContext) =>
-	cohort.flatMap(member => entryOf(uploads, member.client) ?? []);
-
-const aggregationOf = (context: FedServerContext) => planAggregation(context.aggregation, uploadsInOrder(context));
-
-const machineSetup = setup({
-	types: {
-		context: {} as FedServerContext,
-		events: {} as FedServerEvent,
-		input: {} as FedServerInput,
-		tags: {} as 'quiet',
-		output: {} as {failure: string | null},
-	},
-	actors: {
-		readAdapter: unprovidedPass<FedServerEvent>('readAdapter'),
-		aggregate: unprovidedPass<FedServerEvent>('aggregate'),
-		checkpoint: unprovidedPass<FedServerEvent>('checkpoint'),
-	},
-	actions: {send: (_, _message: Outgoing) => unprovidedAction('send')()},
-	guards: {
-		isPauseAsked: ({context}) => context.isPauseAsked,
-		isComplete: ({context}) =>
-			context.roster.size + context.gone.length >= context.clientsExpected &&
-			(context.isMainServerHere || !context.hasMainServer),
-		hasData: ({context}) => valuesOf(context.roster).some(member => member.samples > 0),
-		isTrained: ({context}) => context.isFinishAsked || context.stepsDone >= context.stepsTotal,
-		isDeserted: ({context}) => context.roster.size === 0 && !context.isFinishAsked,
-		isClosed: ({context}) => closingOf(context) === 'close',
-		isVoid: ({context}) => closingOf(context) === 'void',
-		/** Not after the last round: what goes on from there would end before anybody hears it. */
-		isCheckpointed: ({context: {round, checkpointEveryRounds, stepsDone, stepsTotal}}) =>
-			checkpointEveryRounds > 0 && (round + 1) % checkpointEveryRounds === 0 && stepsDone < stepsTotal,
-		hasLease: ({context}) => context.leaseMs > 0,
-		hasDeadline: ({context}) => context.closing.kind !== 'all',
-		/** Nobody has trained a step: there is nothing to aggregate. */
-		isClosedEmpty: ({context}) => closingOf(context) === 'close' && aggregationOf(context).members.length === 0,
-	},
-	delays: {
-		leaseCheck: ({context}) => context.leaseMs / silentChecksMax,
-		deadline: ({context}) => (context.closing.kind === 'all' ? 0 : context.closing.deadlineMs),
-	},
-});
-
-/** Opens the door, or says why not; a joiner hears of the round in progress, the main server also when it asks again. */
-const greet = machineSetup.enqueueActions(({context, event, enqueue}) => {
-	if (event.type !== 'hello') return;
-	const refusal = say.helloRefusal(context, event);
-	if (refusal) return enqueue({type: 'send', params: refusal});
-	enqueue({type: 'send', params: say.welcome(context, event)});
-	const {from, body} = event;
-	if (event.fromKind === 'main-server') {
-		if (context.cohort.length > 0) enqueue({type: 'send', params: {...say.roundOpened(context), to: from}});
-		return enqueue.assign({isMainServerHere: true});
-	}
-	const member = {incarnation: body.incarnation, samples: body.samples, silentChecks: 0};
-	const gone = context.round < 0 ? context.gone.filter(client => client !== from) : context.gone;
-	enqueue.assign({gone, roster: withEntry(context.roster, from, member)});
-	if (say.isAwaited(context, from)) enqueue({type: 'send', params: {...say.roundOpened(context), to: from}});
-});
-
-const takeUpload = machineSetup.enqueueActions(({context, event, enqueue}) => {
-	if (event.type !== 'upload') return;
-	const verdict = say.judge(context, event);
-	enqueue({type: 'send', params: verdict.answer});
-	if (verdict.isTaken)
-		enqueue.assign({uploads: withEntry(context.uploads, event.from, {...event.body, client: event.from})});
-});
-
-/** A sign of life; an idle member that missed the opening hears it again, and a stranger that it is one. */
-const takeHeartbeat = machineSetup.enqueueActions(({context, event, enqueue}) => {
-	if (event.type !== 'heartbeat') return;
-	const member = entryOf(context.roster, event.from);
-	if (!member) return enqueue({type: 'send', params: say.unknownSender(event.from)});
-	if (event.body.incarnation < member.incarnation) return;
-	enqueue.assign({roster: withEntry(context.roster, event.from, {...member, silentChecks: 0})});
-	const isBehind = event.body.isIdle && event.body.round < context.round;
-	if (isBehind && say.isAwaited(context, event.from)) {
-		enqueue({type: 'send', params: {...say.roundOpened(context), to: event.from}});
-	}
-});
-
-/** Before the first round everybody is; later the members of the cohort that have not uploaded. */
-const isWaitedFor = ({round, gone, uploads, cohort}: FedServerContext, client: string) =>
-	!gone.includes(client) && (round < 0 || (!entryOf(uploads, client) && memberOf(cohort, client) !== undefined));
-
-const lose = (context: FedServerContext, left: readonly string[]) => ({
-	roster: withoutEntries(context.roster, left),
-	gone: [...context.gone, ...left.filter(client => isWaitedFor(context, client))],
-});
-
-const loseMember = machineSetup.enqueueActions(({context, event, enqueue}) => {
-	if (event.type !== 'leave') return;
-	// Who gave up before it came in is not waited for either.
-	if (!entryOf(context.roster, event.from) && !isWaitedFor(context, event.from)) return;
-	const after = lose(context, [event.from]);
-	enqueue.assign(after);
-	enqueue({type: 'send', params: say.rosterChanged(after.roster, [event.from], event.body.reason)});
-});
-
-/** Counts one more silence for every member and parts with those whose lease ended. */
-const checkLeases = machineSetup.enqueueActions(({context, enqueue}) => {
-	const left = entriesOf(context.roster)
-		.filter(([, member]) => member.silentChecks + 1 > silentChecksMax)
-		.map(([client]) => client);
-	const after = lose(context, left);
-	const roster = mapTable(after.roster, member => ({...member, silentChecks: member.silentChecks + 1}));
-	enqueue.assign({...after, roster});
-	if (left.length === 0) return;
-	enqueue({type: 'send', params: say.rosterChanged(roster, left, `silent for ${context.leaseMs} ms`)});
-});
-
-const openRound = machineSetup.assign(({context}) => ({
-	round: context.round + 1,
-	cohort: selectAll(entriesOf(context.roster).map(([client, {samples}]) => ({client, samples}))),
-	uploads: emptyTable,
-	gone: [],
-	isDeadlinePast: false,
+/** The oldest uploads, as many as an aggregation takes. */
+const takeBuffer = fedServerSetup.assign(({context}) => ({
+	counting: plan.countedNext(context),
+	carried: context.carried.slice(plan.bufferOf(context)),
 }));
 
-const unpause = machineSetup.assign({isPauseAsked: false});
+const unpause = fedServerSetup.assign({isPauseAsked: false});
 
-export const fedServerMachine = machineSetup.createMachine({
+export const fedServerMachine = fedServerSetup.createMachine({
 	id: 'fed-server',
 	context: ({input}) => ({
 		...input,
@@ -160,7 +43,17 @@ export const fedServerMachine = machineSetup.createMachine({
 		uploads: emptyTable,
 		gone: [],
 		stepsDone: 0,
+		openedAtMs: null,
+		deadlineMs: null,
 		isDeadlinePast: false,
+		closedRound: -1,
+		late: emptyTable,
+		carried: [],
+		counting: [],
+		statistics: emptyTable,
+		assignments: emptyTable,
+		idle: [],
+		toldVersion: -1,
 		isPauseAsked: false,
 		isFinishAsked: false,
 		failure: null,
@@ -203,11 +96,9 @@ export const fedServerMachine = machineSetup.createMachine({
 							always: [
 								{guard: 'isTrained', target: '#fed-server.finished'},
 								{guard: 'isPauseAsked', target: 'paused'},
-								{
-									guard: 'hasData',
-									target: 'collecting',
-									actions: [openRound, {type: 'send', params: say.roundOpening}],
-								},
+								{guard: and(['hasData', 'isOwnPace']), target: 'serving'},
+								{guard: and(['hasData', 'isSurveyed']), target: 'opening'},
+								{guard: 'hasData', target: 'collecting', actions: openRound},
 								{guard: 'isDeserted', target: 'deserted'},
 								{target: '#fed-server.failed', actions: assign({failure: say.nobodyHasData})},
 							],
@@ -216,6 +107,11 @@ export const fedServerMachine = machineSetup.createMachine({
 						deserted: {
 							tags: 'quiet',
 							always: {guard: not('isDeserted'), target: 'deciding'},
+						},
+						// What policies know of an opening beside the roster: the time, and random numbers.
+						opening: {
+							invoke: {src: 'survey', input: ({context}) => plan.surveyPass(context)},
+							on: {'survey.done': {target: 'collecting', actions: openRound}},
 						},
 						paused: {
 							tags: 'quiet',
@@ -227,9 +123,13 @@ export const fedServerMachine = machineSetup.createMachine({
 						collecting: {
 							tags: 'quiet',
 							always: [
-								{guard: 'isClosedEmpty', target: 'closing', actions: {type: 'send', params: say.voidReport}},
-								{guard: 'isClosed', target: 'aggregating'},
-								{guard: 'isVoid', target: 'closing', actions: {type: 'send', params: say.voidReport}},
+								{
+									guard: 'isClosedEmpty',
+									target: 'closing',
+									actions: [{type: 'send', params: say.voidReport}, closeRound],
+								},
+								{guard: 'isClosed', target: 'aggregating', actions: closeRound},
+								{guard: 'isVoid', target: 'closing', actions: [{type: 'send', params: say.voidReport}, closeRound]},
 							],
 							after: {
 								deadline: {
@@ -242,21 +142,31 @@ export const fedServerMachine = machineSetup.createMachine({
 								'host.restored': {
 									target: 'collecting',
 									reenter: true,
-									actions: [assign({isPauseAsked: false}), {type: 'send', params: say.roundOpening}],
+									actions: [assign({isPauseAsked: false}), openAgain],
+								},
+							},
+						},
+						// Asynchronous rounds: every client is in one of its own.
+						serving: {
+							tags: 'quiet',
+							always: [
+								{guard: 'isBufferFull', target: 'aggregating', actions: takeBuffer},
+								{guard: 'isPauseAsked', target: 'paused'},
+								{guard: or(['isDeserted', 'isTrained']), target: 'deciding'},
+								{guard: 'hasIdle', actions: assignIdle},
+							],
+							on: {
+								'host.restored': {
+									target: 'serving',
+									reenter: true,
+									actions: [assign({isPauseAsked: false}), openAgain],
 								},
 							},
 						},
 						aggregating: {
 							invoke: {
 								src: 'aggregate',
-								input: ({context}) => {
-									const plan = aggregationOf(context);
-									const handles = plan.members.map((member, index) => [
-										`${index}`,
-										entryOf(context.uploads, member.client)!.tensors,
-									]);
-									return {plan, tensors: Object.fromEntries(handles)};
-								},
+								input: ({context}) => plan.aggregatePass(context),
 							},
 							on: {
 								'aggregate.done': {
@@ -273,9 +183,10 @@ export const fedServerMachine = machineSetup.createMachine({
 						},
 						closing: {
 							entry: assign(({context}) => ({
-								stepsDone: context.stepsDone + roundSteps(context),
+								stepsDone: context.stepsDone + (isOwnPace(context) ? 0 : roundSteps(context)),
 								uploads: emptyTable,
 								cohort: [],
+								counting: [],
 							})),
 							always: [{guard: 'isCheckpointed', target: 'checkpointing'}, {target: 'deciding'}],
 						},

@@ -16,6 +16,8 @@ export type MainServerInput = {
 	readonly update: ServerUpdate;
 	/** Whom a step waits for under the update `parallel`. */
 	readonly stepClosing: StepClosing;
+	/** Whether every client is in a round of its own: the cohort is who trains, whatever the round. */
+	readonly isOwnPace: boolean;
 	/** Cohort steps whose gradients are averaged before one optimizer step; default 1. */
 	readonly accumulation: number;
 	/** Unanswered steps a client may have. */

@@ -143,13 +143,12 @@ export function repliesOf(
 export const gradient = ({client, ...body}: Reply): Outgoing => ({verb: 'gradient', to: client, body});
 
 export const serverAdapter = ({
-	context: {adapterVersion, serverVersion, isOver},
+	context: {adapterVersion, serverVersion},
 	event,
 }: From & {event: MainServerEvent}): Outgoing => ({
 	verb: 'server-adapter',
 	body: {
-		// At the run's end the global adapter is one version on.
-		adapterVersion: adapterVersion + (isOver ? 1 : 0),
+		adapterVersion,
 		serverVersion,
 		tensors: (event as Extract<MainServerEvent, {type: 'readAdapter.done'}>).tensors,
 	},

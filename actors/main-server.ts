@@ -16,12 +16,18 @@ import {planStepClosing} from './policies/step-closing.ts';
 import {unprovidedAction, unprovidedPass} from './unprovided.ts';
 
 /** The batches of the inbox in order of arrival. */
-function* inOrder({inbox, queue, oldestArrival, arrivals, serverVersion}: MainServerContext): Iterable<WaitingBatch> {
+function* inOrder(context: MainServerContext): Iterable<WaitingBatch> {
+	const {inbox, queue, oldestArrival, arrivals, serverVersion, isOwnPace} = context;
 	for (let arrival = oldestArrival; arrival < arrivals; arrival++) {
 		const client = entryOf(queue, `${arrival}`);
 		if (client === undefined) continue;
 		const {round, step, serverVersionSeen} = entryOf(inbox, client)!;
-		yield {client, round, step, staleness: Math.max(0, serverVersion - serverVersionSeen)};
+		yield {
+			client,
+			round: isOwnPace ? context.round : round,
+			step,
+			staleness: Math.max(0, serverVersion - serverVersionSeen),
+		};
 	}
 }
 
@@ -112,6 +118,7 @@ const machineSetup = setup({
 		isWelcome: ({context}) => context.isWelcome,
 		isNewRound: ({context, event}) => event.type === 'round-opened' && event.body.round > context.round,
 		isSameRound: ({context, event}) => event.type === 'round-opened' && event.body.round === context.round,
+		isOwnPace: ({context}) => context.isOwnPace,
 		hasStep: ({context}) => nextPlan(context) !== undefined,
 		isStepVoid: ({context}) => isStepVoid(context),
 		isDeadlineRunning: ({context}) =>
@@ -187,6 +194,15 @@ const takeRound = machineSetup.assign(({context, event}) => {
 		isDeadlinePast: false,
 		isPublishing: context.isAdapterPublished,
 	};
+});
+
+/** Asynchronous rounds: who trains, and the newest version; no round of all is ever open. */
+const takeVersion = machineSetup.assign(({context, event}) => {
+	if (event.type !== 'round-opened') return {};
+	const {steps, adapterVersion, cohort} = event.body;
+	const isNew = adapterVersion > context.adapterVersion || context.steps === 0;
+	const isPublishing = context.isPublishing || (isNew && context.isAdapterPublished);
+	return {steps, adapterVersion: Math.max(adapterVersion, context.adapterVersion), cohort, isPublishing};
 });
 
 /** The open round, told again: who is no longer awaited is not waited for here either. */
@@ -282,15 +298,17 @@ export const mainServerMachine = machineSetup.createMachine({
 		hello: {actions: greet},
 		activations: {actions: takeActivations},
 		'round-opened': [
+			{guard: 'isOwnPace', actions: takeVersion},
 			{guard: 'isNewRound', actions: takeRound},
 			{guard: 'isSameRound', actions: narrowCohort},
 		],
 		'roster-changed': {actions: losePeers},
 		leave: {actions: losePeers},
 		'run-finished': {
-			actions: assign(({context}) => ({
+			actions: assign(({context, event}) => ({
 				...roundEnd(context),
 				isOver: true,
+				adapterVersion: event.body.adapterVersion,
 				isPublishing: context.isAdapterPublished,
 			})),
 		},

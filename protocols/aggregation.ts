@@ -2,18 +2,10 @@
 What the fed server asks its arithmetic to do with the uploads of a round: the word that passes from the policy to the kernels.
 */
 import type {CohortMember} from './messages.ts';
+import type {Aggregation} from './policies.ts';
 
 /** Server optimizers over the clients' mean change. */
-export type ServerOptimizer =
-	| {readonly kind: 'fedavgm'; readonly learningRate: number; readonly momentum: number}
-	| {
-			readonly kind: 'fedadam' | 'fedyogi';
-			readonly learningRate: number;
-			readonly beta1: number;
-			readonly beta2: number;
-			/** Added to sqrt(v): how adaptive it is. */
-			readonly tau: number;
-	  };
+export type ServerOptimizer = Extract<Aggregation, {kind: 'fedavgm' | 'fedadam' | 'fedyogi'}>;
 
 /** What combines the uploads, with its settings. */
 export type AggregationKernel =
@@ -30,7 +22,14 @@ export type AggregationKernel =
 	/** The mean of the products into the overlay, and a fresh adapter. */
 	| {readonly kind: 'stack'}
 	/** The mean of the factors, and what it misses of the mean of the products into the overlay. */
-	| {readonly kind: 'mean-and-residual'};
+	| {readonly kind: 'mean-and-residual'}
+	/** `w + mixing (w_i - w)` of one upload; `mixing` is that of its staleness. */
+	| {readonly kind: 'mix'; readonly mixing: number}
+	/** `w + learningRate sum_i weight_i scale_i (w_i - base_i)`: each upload less the adapter it began from. */
+	| {readonly kind: 'add-changes'; readonly learningRate: number; readonly scales: readonly number[]};
+
+/** An upload in a plan, by its client and round. */
+export type AggregationMember = CohortMember & {readonly round: number};
 
 /** Which kernel combines which uploads, in this order; weights sum to 1. Without members the global adapter stays as it is. */
-export type AggregationPlan = {readonly kernel: AggregationKernel; readonly members: readonly CohortMember[]};
+export type AggregationPlan = {readonly kernel: AggregationKernel; readonly members: readonly AggregationMember[]};

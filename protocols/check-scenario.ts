@@ -7,6 +7,7 @@ import {Compile} from 'typebox/compile';
 import Value from 'typebox/value';
 import {CutlayerError} from './errors.ts';
 import {faultProblem} from './faults.ts';
+import {policyProblem} from './policy-problems.ts';
 import {rankProblem} from './ranks.ts';
 import {type Scenario, type ScenarioFile, scenarioSchema} from './scenario.ts';
 import {stepClosingProblem} from './split-step.ts';
@@ -158,13 +159,13 @@ function descend(schema: Schema, value: unknown, keys: readonly string[]) {
 }
 
 function allowed(schema: Schema, problem: {keyword: string; message: string; params: unknown}): string {
+	if (problem.keyword === 'required') {
+		return `the key \`${(problem.params as {requiredProperties: string[]}).requiredProperties.join('`, `')}\``;
+	}
 	const kinds = schema.anyOf?.map(
 		branch => branch.properties?.kind?.const ?? branch.const ?? (branch as Json).description,
 	);
 	if (kinds) return `${schema.anyOf![0]!.properties ? 'kind ' : ''}one of ${kinds.join(', ')}`;
-	if (problem.keyword === 'required') {
-		return `the key \`${(problem.params as {requiredProperties: string[]}).requiredProperties.join('`, `')}\``;
-	}
 	const {type, minimum, maximum, exclusiveMinimum} = schema as Json;
 	const bounds = [
 		minimum === undefined ? '' : ` >= ${minimum}`,
@@ -180,22 +181,9 @@ function allowed(schema: Schema, problem: {keyword: string; message: string; par
 
 /** Contradictions no single value shows. */
 function checkSense(scenario: Scenario, source: string): void {
-	const {closing, clients, data} = scenario;
-	const {aggregation, update} = scenario;
-	if (update.kind === 'buffered' && update.count > clients) {
-		throw invalid(
-			source,
-			'update.count',
-			`expected at most the ${clients} clients, got ${update.count}; lower it or add clients`,
-		);
-	}
-	if ('byzantine' in aggregation && clients < 2 * aggregation.byzantine + 3) {
-		throw invalid(
-			source,
-			'aggregation.byzantine',
-			`${aggregation.kind} needs 2 x ${aggregation.byzantine} + 3 clients, got ${clients}; lower it or add clients`,
-		);
-	}
+	const {data} = scenario;
+	const policy = policyProblem(scenario);
+	if (policy) throw invalid(source, policy.path, policy.problem);
 	if (scenario.stop.targetLoss !== undefined && (scenario.evaluation.everyRounds === 0 || data.validationRows === 0)) {
 		throw invalid(
 			source,
@@ -207,18 +195,6 @@ function checkSense(scenario: Scenario, source: string): void {
 	if (step) throw invalid(source, step.path, step.problem);
 	const fault = faultProblem(scenario) ?? rankProblem(scenario);
 	if (fault) throw invalid(source, fault.path, fault.problem);
-	if (closing.kind === 'quorum') {
-		if ((closing.count === undefined) === (closing.fraction === undefined)) {
-			throw invalid(source, 'closing', 'a quorum needs either count or fraction; give one of the two');
-		}
-		if ((closing.count ?? 0) > clients) {
-			throw invalid(
-				source,
-				'closing.count',
-				`expected at most the ${clients} clients, got ${closing.count}; lower it or add clients`,
-			);
-		}
-	}
 	if (data.kind !== 'restaurants' && !data.path) {
 		throw invalid(
 			source,

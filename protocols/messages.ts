@@ -124,6 +124,9 @@ const upload = Type.Object({
 	adapterVersion: count(),
 	stepsDone: count(),
 	samples: count(),
+	/** Of the round's batches, nats a token; 0 when none was trained on. */
+	lossMean: finite,
+	lossSquareMean: finite,
 	tensors,
 });
 const uploadAccepted = Type.Object({round: count()});

@@ -1,23 +1,11 @@
 /**
 What a run is: one plain checked object. The schema holds every default; nothing here starts anything.
 */
-import Type, {type Static, type TSchema} from 'typebox';
+import Type, {type Static} from 'typebox';
 import {faultSchema} from './faults.ts';
 import {fleetSchema} from './fleet.ts';
-
-const literals = <T extends string>(...values: readonly T[]) =>
-	Type.Unsafe<T>(Type.Union(values.map(value => Type.Literal(value))));
-const section = <P extends Record<string, TSchema>>(
-	properties: P,
-	options: {description?: string; default?: unknown} = {},
-) => Type.Object(properties, {additionalProperties: false, ...options});
-const integer = (minimum: number, standard: number, description: string) =>
-	Type.Integer({minimum, maximum: 1e9, default: standard, description});
-const positive = (standard: number, description: string) =>
-	Type.Number({exclusiveMinimum: 0, maximum: 1e12, default: standard, description});
-const unit = (standard: number, description: string) =>
-	Type.Number({minimum: 0, maximum: 1, default: standard, description});
-const flag = (standard: boolean, description: string) => Type.Boolean({default: standard, description});
+import {aggregationSchema, closingSchema, selectionSchema} from './policies.ts';
+import {flag, integer, literals, positive, section, unit} from './schema-parts.ts';
 
 const partition = Type.Union([
 	section({kind: Type.Literal('iid')}),
@@ -104,16 +92,6 @@ const wireFormat = Type.Union([Type.Literal('f32'), Type.Literal('bf16'), Type.L
 	default: 'f32',
 });
 
-const closing = Type.Union([
-	section({kind: Type.Literal('all')}),
-	section({
-		kind: Type.Literal('quorum'),
-		count: Type.Optional(Type.Integer({minimum: 1})),
-		fraction: Type.Optional(Type.Number({exclusiveMinimum: 0, maximum: 1})),
-		deadlineMs: positive(60_000, 'after the opening of the round'),
-	}),
-]);
-
 const stepClosing = Type.Union([
 	section({kind: Type.Literal('all')}),
 	section({
@@ -123,62 +101,6 @@ const stepClosing = Type.Union([
 		deadlineMs: positive(10_000, 'after the first batch of the step'),
 		missing: Type.Union([Type.Literal('drop'), Type.Literal('reuse')], {default: 'drop'}),
 	}),
-]);
-
-const adaptive = {
-	learningRate: positive(1e-3, 'of the server, over the mean change'),
-	beta1: unit(0.9, ''),
-	beta2: unit(0.99, ''),
-	tau: positive(1e-3, 'added to the root of the second moment'),
-};
-
-const byzantine = integer(0, 1, 'wrong uploads to withstand');
-
-const aggregation = Type.Union([
-	section({kind: Type.Literal('fedavg')}),
-	section({kind: Type.Literal('uniform')}),
-	section({kind: Type.Literal('fedprox'), mu: positive(0.01, 'pull towards the global adapter')}),
-	section({
-		kind: Type.Literal('fedavgm'),
-		learningRate: positive(1, 'of the server, over the mean change'),
-		momentum: unit(0.9, ''),
-	}),
-	section({kind: Type.Literal('fedadam'), ...adaptive}),
-	section({kind: Type.Literal('fedyogi'), ...adaptive}),
-	section({kind: Type.Literal('median')}),
-	section({
-		kind: Type.Literal('trimmed-mean'),
-		fraction: Type.Number({minimum: 0, exclusiveMaximum: 0.5, default: 0.2, description: 'cut from both ends'}),
-	}),
-	section({kind: Type.Literal('krum'), byzantine}),
-	section({kind: Type.Literal('multi-krum'), byzantine, count: integer(1, 3, 'uploads that are averaged')}),
-	section({kind: Type.Literal('clipped'), normMax: positive(1, 'of a change of the adapter')}),
-	section(
-		{kind: Type.Literal('ffa-lora')},
-		{description: 'A frozen, only B trained and sent: half the bytes, an exact mean (FFA-LoRA, Sun et al., ICLR 2024)'},
-	),
-	section(
-		{
-			kind: Type.Literal('zero-padding'),
-			weights: Type.Union([Type.Literal('samples'), Type.Literal('norm')], {default: 'samples'}),
-		},
-		{description: 'unlike ranks: filled with zeros, cut off for smaller ranks (HetLoRA, Cho et al., EMNLP 2024)'},
-	),
-	section(
-		{kind: Type.Literal('flexlora')},
-		{description: 'unlike ranks: the mean of the products, cut to each rank (FlexLoRA, Bai et al., NeurIPS 2024)'},
-	),
-	section(
-		{kind: Type.Literal('flora')},
-		{
-			description:
-				'unlike ranks: stacked exactly into an overlay of the base, fresh adapters (FLoRA, Wang et al., NeurIPS 2024)',
-		},
-	),
-	section(
-		{kind: Type.Literal('fedex-lora')},
-		{description: 'mean of A and B, what it misses into an overlay of the base (FedEx-LoRA, Singhal et al., 2024)'},
-	),
 ]);
 
 export const scenarioSchema = section({
@@ -215,8 +137,9 @@ export const scenarioSchema = section({
 		{default: {kind: 'parallel'}},
 	),
 	stepClosing: Type.Union(stepClosing.anyOf, {default: {kind: 'all'}}),
-	closing: Type.Union(closing.anyOf, {default: {kind: 'all'}}),
-	aggregation: Type.Union(aggregation.anyOf, {default: {kind: 'fedavg'}}),
+	selection: Type.Union(selectionSchema.anyOf, {default: {kind: 'all'}}),
+	closing: Type.Union(closingSchema.anyOf, {default: {kind: 'all'}}),
+	aggregation: Type.Union(aggregationSchema.anyOf, {default: {kind: 'fedavg'}}),
 	wire: section({activations: wireFormat, gradients: wireFormat, adapters: wireFormat}, {default: {}}),
 	evaluation: section(
 		{everyRounds: integer(0, 1, '0 = never'), batchSize: integer(1, 8, 'rows a pass')},

@@ -26,6 +26,13 @@ import {overlayGroup, packedAdapter, unpackedAdapter} from './wire.ts';
 
 type Spec = Extract<ActorSpec, {kind: 'fed-server'}>;
 
+type Combined = {
+	readonly uploads: readonly AdapterTensors[];
+	readonly weights: readonly number[];
+	/** What each upload began from, as its client got it. */
+	readonly bases: () => readonly AdapterTensors[];
+};
+
 export class FedServerCompute implements Passes {
 	readonly #spec: Spec;
 	#adapter: NamedTensors;
@@ -48,11 +55,12 @@ export class FedServerCompute implements Passes {
 		const {members, kernel} = (input as {plan: AggregationPlan}).plan;
 		const uploads = members.map((_, index) => fromNamedTensors(unpackedAdapter(pick(tensors, `${index}`))));
 		const weights = members.map(member => member.weight);
-		this.#adapter = toNamedTensors(this.#combine(kernel, uploads, weights));
+		const bases = () => members.map((_, index) => fromNamedTensors(unpackedAdapter(pick(tensors, `base${index}`))));
+		this.#adapter = toNamedTensors(this.#combine(kernel, {uploads, weights, bases}));
 		return this.readAdapter();
 	}
 
-	#combine(kernel: AggregationKernel, uploads: readonly AdapterTensors[], weights: readonly number[]): AdapterTensors {
+	#combine(kernel: AggregationKernel, {uploads, weights, bases}: Combined): AdapterTensors {
 		const adapter = fromNamedTensors(this.#adapter);
 		const {lora} = this.#spec;
 		switch (kernel.kind) {
@@ -84,6 +92,13 @@ export class FedServerCompute implements Passes {
 					uploads.map(upload => clipDelta(upload, adapter, kernel.normMax)),
 					weights,
 				);
+			case 'mix':
+				return weightedMean([adapter, uploads[0]!], [1 - kernel.mixing, kernel.mixing]);
+			case 'add-changes': {
+				const shares = weights.map((weight, index) => kernel.learningRate * weight * kernel.scales[index]!);
+				const changes = [...uploads, ...bases()];
+				return weightedMean([adapter, ...changes], [1, ...shares, ...shares.map(share => -share)]);
+			}
 			default:
 				this.#moments ??= initialMoments(kernel, adapter);
 				return serverStep(kernel, this.#moments, {adapter, mean: weightedMean(uploads, weights)});

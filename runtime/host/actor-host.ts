@@ -33,6 +33,8 @@ export type ActorOptions = {
 	readonly overrides?: Readonly<Record<string, PassOverride>>;
 	/** What is wrong with a message whose form is right, as only this actor can tell; default nothing. */
 	readonly check?: (verb: string, body: unknown, host: ObservedHost) => FrameProblem | undefined;
+	/** The verb whose events say when they came (`atMs`, ms of run time); default none. */
+	readonly stamped?: string;
 	readonly ports: HostPorts;
 	readonly observer?: HostObserver;
 	readonly saved?: SavedActor;
@@ -188,7 +190,8 @@ export class ActorHost implements ObservedHost {
 
 	#eventOf({subject}: Envelope, body: Record<string, unknown>) {
 		const handled = 'tensors' in body ? {...body, tensors: this.#store.put(body.tensors as NamedTensors)} : body;
-		return {type: subject.verb, from: subject.id, fromKind: subject.kind, body: handled};
+		const atMs = subject.verb === this.#options.stamped && {atMs: this.#options.ports.clock.now()};
+		return {type: subject.verb, from: subject.id, fromKind: subject.kind, body: handled, ...atMs};
 	}
 
 	/** A bad frame is counted and answered, and changes nothing. */

@@ -14,6 +14,7 @@ import type {ActorSpec} from '../compute/spec.ts';
 import type {PackedBatch} from '../data/batches.ts';
 import {ActorHost, type ActorOptions, type HostObserver, type HostPorts, type SavedActor} from '../host/actor-host.ts';
 import {blocksOf, fromNamedTensors, toNamedTensors} from '../model/lora.ts';
+import {randomStream} from '../random.ts';
 import {activationsCheck, uploadCheck} from './incoming.ts';
 import * as plan from './plan.ts';
 
@@ -34,7 +35,7 @@ export type ActorContext = {
 };
 
 type Role = Pick<ActorOptions, 'kind' | 'id' | 'machine' | 'input' | 'passes'> &
-	Pick<Partial<ActorOptions>, 'overrides' | 'check'>;
+	Pick<Partial<ActorOptions>, 'overrides' | 'check' | 'stamped'>;
 
 async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Promise<ActorHost> {
 	const {run, ports, observer, incarnation = 0, initial = {}, saved} = context;
@@ -114,9 +115,23 @@ export function openFedServer(context: ActorContext, checkpoint: () => Promise<v
 		input: plan.fedServerInput(scenario, plan.agreementOf(scenario, model), incarnation),
 		passes: ['readAdapter', 'aggregate'],
 		check: uploadCheck(ranksOf(scenario)),
-		overrides: {checkpoint: () => checkpoint().then(() => ({output: {}, tensors: {}}))},
+		stamped: 'upload',
+		overrides: {
+			checkpoint: () => checkpoint().then(() => ({output: {}, tensors: {}})),
+			survey: ({input}) => Promise.resolve({output: survey(context, input as SurveyInput), tensors: {}}),
+		},
 	});
 }
+
+type SurveyInput = {readonly round: number; readonly clients: readonly string[]};
+
+/** The time, and a number for each client that depends on no other client. */
+const survey = ({scenario, ports}: ActorContext, {round, clients}: SurveyInput) => ({
+	nowMs: ports.clock.now(),
+	draws: Object.fromEntries(
+		clients.map(client => [client, randomStream(scenario.seed, round, client, 'selection').float()]),
+	),
+});
 
 /** An evaluator over fixed batches. */
 export function openEvaluator(context: ActorContext, batches: readonly PackedBatch[]): Promise<ActorHost> {

@@ -7,6 +7,7 @@ import type {FedServerInput} from '../../actors/fed-server-context.ts';
 import type {MainServerInput} from '../../actors/main-server-context.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
 import {type Agreement, protocolVersion} from '../../protocols/messages.ts';
+import {isAsynchronous} from '../../protocols/policies.ts';
 import {globalRank, rankOf} from '../../protocols/ranks.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import type {ActorSpec, TrainerSpec} from '../compute/spec.ts';
@@ -80,6 +81,25 @@ export const agreementOf = (
 	alpha: lora.alpha,
 	wire,
 });
+
+const roundsOf = ({training: {steps, stepsPerRound}}: Scenario): number => Math.ceil(steps / stepsPerRound);
+
+/** Aggregations of the whole run; asynchronous ones take as many client rounds in all as rounds of all would, or as many as are asked for. */
+export function aggregationsOf(scenario: Scenario): number {
+	const {aggregation, clients} = scenario;
+	if (!isAsynchronous(aggregation)) return roundsOf(scenario);
+	const buffer = aggregation.kind === 'fedbuff' ? aggregation.count : 1;
+	return aggregation.aggregations ?? Math.ceil((roundsOf(scenario) * clients) / buffer);
+}
+
+/**
+Optimizer steps of a client's schedule from one version of the global adapter to the next, where clients do not take part in
+every round alike: who opens a round with version g is at `g` times as many. Null where a client counts its own steps.
+*/
+const stepsPerVersion = (scenario: Scenario): number | null => {
+	if (scenario.selection.kind === 'all' && !isAsynchronous(scenario.aggregation)) return null;
+	return optimizerSteps(scenario, false) / aggregationsOf(scenario);
+};
 
 /** Optimizer steps of one side in the whole run: the total its schedule decays over. */
 function optimizerSteps(
@@ -170,6 +190,7 @@ export const clientInput = (
 	mainServerId: scenario.mainServer ? mainServerId : null,
 	accumulation: scenario.training.accumulation,
 	onSkipped: onSkipped(scenario),
+	stepsPerVersion: stepsPerVersion(scenario),
 	answerTimeoutMs: scenario.timing.answerTimeoutMs,
 	heartbeatMs: scenario.timing.heartbeatMs,
 });
@@ -181,6 +202,7 @@ export const mainServerInput = (scenario: Scenario, agreement: Agreement, incarn
 	agreement,
 	update: scenario.update,
 	stepClosing: scenario.stepClosing,
+	isOwnPace: isAsynchronous(scenario.aggregation),
 	accumulation: scenario.training.accumulation,
 	credit: 1,
 	isAdapterPublished: isEvaluated(scenario),
@@ -200,8 +222,11 @@ export const fedServerInput = (scenario: Scenario, agreement: Agreement, incarna
 	agreement,
 	clientsExpected: presentAtStart(scenario),
 	hasMainServer: scenario.mainServer,
+	watchers: [...(scenario.mainServer ? [mainServerId] : []), ...(isEvaluated(scenario) ? [evaluatorId] : [])],
 	stepsPerRound: scenario.training.stepsPerRound,
 	stepsTotal: stepsTotal(scenario),
+	aggregationsTotal: Math.min(aggregationsOf(scenario), scenario.stop.rounds ?? Number.POSITIVE_INFINITY),
+	selection: scenario.selection,
 	closing: scenario.closing,
 	aggregation: scenario.aggregation,
 	leaseMs: scenario.timing.leaseMs,

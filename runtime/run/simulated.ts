@@ -158,7 +158,8 @@ function stallCheck({scenario, compute, network, time, presence}: Sim): (nextMs:
 	let [passes, sinceMs] = [-1, 0];
 	return nextMs => {
 		const {timing, closing, faults, fleet} = scenario();
-		const deadlineMs = 'deadlineMs' in closing ? closing.deadlineMs : 0;
+		const deadlineMs =
+			'deadlineMs' in closing ? closing.deadlineMs : 'firstDeadlineMs' in closing ? closing.firstDeadlineMs : 0;
 		const patienceMs = 3 * (timing.answerTimeoutMs + timing.leaseMs + timing.heartbeatMs + deadlineMs);
 		const lastFaultMs = Math.max(0, ...faults.flatMap(timesOf).filter(Number.isFinite));
 		if (compute.passes !== passes) [passes, sinceMs] = [compute.passes, time.nowMs];

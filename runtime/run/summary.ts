@@ -34,12 +34,13 @@ export type RunSummary = {
 		readonly loss: number;
 		readonly perplexity: number;
 	}[];
-	/** How many steps had each server staleness, and uploads each adapter staleness. */
+	/** How many steps had each server and gradient staleness, and how many uploads that counted each adapter staleness. */
 	readonly serverStaleness: Readonly<Record<string, number>>;
 	/** How many steps had each gradient staleness. */
 	readonly gradientStaleness: Readonly<Record<string, number>>;
 	/** Steps that were not taken, by reason. */
 	readonly stepsDropped: Readonly<Record<string, number>>;
+	readonly adapterStaleness: Readonly<Record<string, number>>;
 	readonly adapterStalenessMax: number;
 	/** Messages refused, by reason. */
 	readonly dropped: Readonly<Record<string, number>>;
@@ -75,9 +76,16 @@ export function summarise(rows: readonly MetricsRow[], facts: Facts): RunSummary
 		lossFirst: meanLoss(byClient, own => own.at(0)),
 		lossLast: meanLoss(byClient, own => own.at(-1)),
 		evaluations: rows.filter(row => row.kind === 'eval').map(evaluationOf),
-		serverStaleness: histogram(steps, 'serverStaleness'),
-		gradientStaleness: histogram(steps, 'gradientStaleness'),
-		stepsDropped: droppedOf(rows.filter(row => row.kind === 'drop')),
+		serverStaleness: histogram(steps.map(row => row.serverStaleness)),
+		gradientStaleness: histogram(steps.map(row => row.gradientStaleness)),
+		adapterStaleness: histogram(
+			rounds.flatMap(row =>
+				String(row.adapterStaleness ?? '')
+					.split(' ')
+					.filter(Boolean),
+			),
+		),
+		stepsDropped: droppedOf(rows.filter(row => row.kind === 'drop' && row.steps !== undefined)),
 		adapterStalenessMax: Math.max(0, ...rounds.map(row => numberOf(row, 'adapterStalenessMax'))),
 	};
 }
@@ -105,9 +113,9 @@ function meanLoss(
 	return losses.length > 0 ? losses.reduce((total, loss) => total + loss, 0) / losses.length : null;
 }
 
-function histogram(rows: readonly MetricsRow[], field: string): Record<string, number> {
+function histogram(values: readonly unknown[]): Record<string, number> {
 	const counts: Record<string, number> = {};
-	for (const row of rows) counts[String(row[field])] = (counts[String(row[field])] ?? 0) + 1;
+	for (const value of values) counts[String(value)] = (counts[String(value)] ?? 0) + 1;
 	return counts;
 }
 

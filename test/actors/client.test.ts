@@ -11,6 +11,7 @@ const input = {
 	mainServerId: 'main',
 	accumulation: 1,
 	onSkipped: 'drop',
+	stepsPerVersion: null,
 	answerTimeoutMs: 1000,
 	heartbeatMs: 0,
 };

@@ -12,6 +12,9 @@ const input = {
 	hasMainServer: true,
 	stepsPerRound: 2,
 	stepsTotal: 5,
+	aggregationsTotal: 3,
+	watchers: ['main'],
+	selection: {kind: 'all'},
 	closing: {kind: 'all'},
 	aggregation: {kind: 'fedavg'},
 	leaseMs: 0,
@@ -27,6 +30,8 @@ const upload = (client: string, round: number, changes = {}) =>
 		adapterVersion: round,
 		stepsDone: 2,
 		samples: 10,
+		lossMean: 1,
+		lossSquareMean: 1,
 		tensors: handle(`${client}/${round}`),
 		...changes,
 	});

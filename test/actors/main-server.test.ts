@@ -11,6 +11,7 @@ const input = {
 	update: {kind: 'parallel'},
 	stepClosing: {kind: 'all'},
 	accumulation: 1,
+	isOwnPace: false,
 	credit: 1,
 	isAdapterPublished: false,
 	answerTimeoutMs: 1000,

@@ -100,7 +100,7 @@ test('no plan has a negative weight, weights off 1 or a client without steps', t
 	const uploadsOf = fc.array(fc.record({samples: fc.nat(1000), stepsDone: fc.nat(2)}), {maxLength: 9});
 	fc.assert(
 		fc.property(kinds, uploadsOf, (kind, drawn) => {
-			const all = drawn.map((upload, index) => ({...upload, client: `c${index}`}));
+			const all = drawn.map((upload, index) => ({...upload, client: `c${index}`, round: 0, staleness: 0}));
 			const {kernel, members} = planAggregation(kind, all);
 			const present = all.filter(({stepsDone}) => stepsDone > 0).map(({client}) => client);
 			if (members.length === 0) return present.length === 0 || (kernel.kind === 'multi-krum' && present.length < 5);

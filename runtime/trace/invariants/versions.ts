@@ -14,6 +14,12 @@ const growing: Readonly<Record<string, readonly string[]>> = {
 	upload: ['adapterVersion'],
 };
 
+/** One number, or several in a text as a round's row has them. */
+const stalenessIn = (value: unknown): number[] => {
+	if (typeof value === 'number') return [value];
+	return typeof value === 'string' && value !== '' ? value.split(' ').map(Number) : [];
+};
+
 type Last = {readonly value: number; readonly at: Located};
 
 export class VersionRule implements Rule {
@@ -38,10 +44,13 @@ export class VersionRule implements Rule {
 			if (!('send' in command)) continue;
 			const body = command.body as Readonly<Record<string, unknown>>;
 			for (const [name, value] of Object.entries({...body, ...(body.row as object | undefined)})) {
-				if (/staleness/i.test(name) && typeof value === 'number') this.#checkStaleness(record.actor, name, value);
+				if (!/staleness/i.test(name)) continue;
+				for (const one of stalenessIn(value)) this.#checkStaleness(record.actor, name, one);
 			}
 			if (isAnswerStored && command.send === 'gradient') continue;
-			for (const field of growing[command.send] ?? []) this.#checkGrowth(record.actor, field, body[field], at);
+			// Who is in a round of its own hears of that alone: rounds and versions grow for each receiver.
+			const to = command.send === 'round-opened' && command.to !== undefined ? ` to ${command.to}` : '';
+			for (const field of growing[command.send] ?? []) this.#checkGrowth(record.actor, field + to, body[field], at);
 		}
 	}
 
