@@ -1,0 +1,72 @@
+/**
+Every policy of the fed server through the real actors in virtual time: it trains, and its trace holds.
+*/
+import test from 'ava';
+import type {ScenarioFile} from '../../protocols/scenario.ts';
+import {replayTrace} from '../../runtime/replay/replay.ts';
+import {checkTrace} from '../../runtime/trace/invariants.ts';
+import {simScenario, simulate} from '../_helpers/simulate.ts';
+import {withTrace} from '../_helpers/traces.ts';
+
+type Part = Partial<ScenarioFile>;
+const ownPace: Part = {update: {kind: 'sequential'}};
+
+const selections: Part[] = [
+	{selection: {kind: 'all'}},
+	{selection: {kind: 'available'}, closing: {kind: 'quorum', fraction: 0.5, deadlineMs: 300, late: 'carry'}, ...ownPace},
+	{selection: {kind: 'random', count: 2}},
+	{selection: {kind: 'random', fraction: 0.4}},
+	{selection: {kind: 'power-of-choice', count: 2, candidates: 4}},
+	{selection: {kind: 'oort', count: 2}},
+];
+const closings: Part[] = [
+	{closing: {kind: 'all'}},
+	{closing: {kind: 'quorum', count: 2, deadlineMs: 300}, ...ownPace},
+	{closing: {kind: 'quorum', count: 2, deadlineMs: 300, late: 'carry'}, ...ownPace},
+	{closing: {kind: 'overselect', count: 3}, selection: {kind: 'random'}, ...ownPace},
+	{closing: {kind: 'overselect', count: 3, late: 'carry'}, selection: {kind: 'random'}, ...ownPace},
+	{closing: {kind: 'adaptive', k: 1}, ...ownPace},
+	{closing: {kind: 'adaptive', k: 0, late: 'carry'}, ...ownPace},
+];
+const asynchronous: Part[] = [
+	{aggregation: {kind: 'fedasync'}, ...ownPace},
+	{aggregation: {kind: 'fedasync', staleness: {kind: 'constant'}}, update: {kind: 'buffered', count: 3}},
+	{aggregation: {kind: 'fedasync', staleness: {kind: 'hinge'}}, mainServer: false},
+	{aggregation: {kind: 'fedbuff', count: 2}, ...ownPace},
+	{aggregation: {kind: 'fedbuff', count: 3}, mainServer: false},
+];
+
+/** A run of five unequal clients, one much slower, and what the check of its trace says. */
+async function traced(part: Part, arithmetic: 'real' | 'shapes' = 'shapes') {
+	const scenario = simScenario({
+		clients: 5,
+		training: {steps: 4, stepsPerRound: 2},
+		fleet: {profile: 'lognormal-0.6'},
+		faults: [{kind: 'straggle', client: 'c3', factor: 20, fromMs: 0}],
+		...part,
+	});
+	let check: (Awaited<ReturnType<typeof checkTrace>> & {divergence: string | undefined}) | undefined;
+	const run = await simulate(scenario, {
+		arithmetic,
+		trace: {level: 'digest', code: 'test', backend: arithmetic},
+		read: folder =>
+			withTrace(folder, async trace => {
+				const {divergence} = await replayTrace(trace);
+				check = {...(await checkTrace(trace)), divergence: divergence?.what};
+			}),
+	});
+	return {...run, check: check!};
+}
+
+const title = (part: Part) => JSON.stringify(part);
+
+for (const part of [...selections, ...closings, ...asynchronous]) {
+	test(`a run ends and its trace holds with ${title(part)}`, async t => {
+		const {summary, check, rows} = await traced(part);
+		t.is(summary.status, 'done', summary.reason);
+		t.deepEqual(check.violations, []);
+		t.is(check.divergence, undefined, 'its replay says the same');
+		t.true(check.counts['uploads that counted']! > 0);
+		t.true(rows.some(row => row.kind === 'round' && Number(row.adapterVersion) > 0));
+	});
+}
