@@ -13,7 +13,7 @@ const ownPace: Part = {update: {kind: 'sequential'}};
 
 const selections: Part[] = [
 	{selection: {kind: 'all'}},
-	{selection: {kind: 'available'}, closing: {kind: 'quorum', fraction: 0.5, deadlineMs: 300, late: 'carry'}, ...ownPace},
+	{selection: {kind: 'available'}, closing: {kind: 'quorum', fraction: 0.5, deadlineMs: 40, late: 'carry'}, ...ownPace},
 	{selection: {kind: 'random', count: 2}},
 	{selection: {kind: 'random', fraction: 0.4}},
 	{selection: {kind: 'power-of-choice', count: 2, candidates: 4}},
@@ -21,8 +21,8 @@ const selections: Part[] = [
 ];
 const closings: Part[] = [
 	{closing: {kind: 'all'}},
-	{closing: {kind: 'quorum', count: 2, deadlineMs: 300}, ...ownPace},
-	{closing: {kind: 'quorum', count: 2, deadlineMs: 300, late: 'carry'}, ...ownPace},
+	{closing: {kind: 'quorum', count: 2, deadlineMs: 40}, ...ownPace},
+	{closing: {kind: 'quorum', count: 2, deadlineMs: 40, late: 'carry'}, ...ownPace},
 	{closing: {kind: 'overselect', count: 3}, selection: {kind: 'random'}, ...ownPace},
 	{closing: {kind: 'overselect', count: 3, late: 'carry'}, selection: {kind: 'random'}, ...ownPace},
 	{closing: {kind: 'adaptive', k: 1}, ...ownPace},
