@@ -24,6 +24,7 @@ export class StepRule implements Rule {
 	/** The batches of the pass under way, by main server. */
 	readonly #passes = new Map<string, readonly Part[]>();
 	#counts = {accepted: 0, applied: 0, answered: 0, superseded: 0, cutOff: 0, withdrawn: 0};
+	/** Main servers whose rounds follow one another. */
 	readonly #servers = new Set<string>();
 	#isComplete = true;
 
@@ -32,9 +33,11 @@ export class StepRule implements Rule {
 	}
 
 	/** A main server that comes back from a checkpoint takes the steps after it again. */
-	started({role, actor}: StartedRecord): void {
+	started({role, actor, input, snapshot}: StartedRecord): void {
 		if (role !== 'main-server') return;
-		this.#servers.add(actor);
+		const from = (input ?? (snapshot as {context?: object} | undefined)?.context) as {isOwnPace?: boolean} | undefined;
+		// Where each client goes at its own pace, the opening of one round ends no other.
+		if (from?.isOwnPace !== true) this.#servers.add(actor);
 		this.#clear();
 	}
 
