@@ -15,7 +15,7 @@ function stepsByRound(rows: readonly MetricsRow[]): Record<string, number> {
 	for (const row of rows) {
 		const key = `${row.actor} ${row.round}`;
 		if (row.kind === 'step') counts[key] = (counts[key] ?? 0) + 1;
-		if (row.kind === 'drop') counts[key] = (counts[key] ?? 0) + Number(row.steps);
+		if (row.kind === 'drop' && row.steps !== undefined) counts[key] = (counts[key] ?? 0) + Number(row.steps);
 	}
 	return counts;
 }
