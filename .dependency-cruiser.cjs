@@ -85,7 +85,12 @@ module.exports = {
 		room('tensor', [], 'protocols only, tensor is the lowest room'),
 		room('model', ['tensor'], 'tensor, which lies below model'),
 		room('weights', ['tensor', 'model'], 'tensor and model, which lie below weights'),
-		room('compute', ['tensor', 'model', 'weights', 'data'], 'tensor, model and weights, which lie below compute'),
+		room('loader', [], 'packages only, the loader runs before everything'),
+		room(
+			'compute',
+			['loader', 'tensor', 'model', 'weights', 'data'],
+			'tensor, model and weights, which lie below compute',
+		),
 		room('sim', ['model', 'compute'], 'model and compute, whose work it costs'),
 		room('setup', [], 'protocols only, setup runs before everything'),
 		room('bus', ['setup'], 'protocols and setup only'),
@@ -97,6 +102,7 @@ module.exports = {
 		below(['run'], ['cli'], 'a room below cli'),
 		only('tensorflow', npm('@tensorflow'), ['^runtime/tensor/'], 'runtime/tensor'),
 		only('nats', npm('(nats|@nats-io|nkeys[.]js)'), ['^runtime/bus/'], 'runtime/bus'),
+		only('tsx', npm('(tsx|esbuild)'), ['^runtime/loader/'], 'runtime/loader'),
 		only('msgpackr', npm('msgpackr'), ['^protocols/codec[.]ts$'], 'protocols/codec.ts'),
 		{
 			name: 'files-are-a-job',

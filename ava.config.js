@@ -1,6 +1,6 @@
 export default {
 	extensions: {ts: 'module'},
-	nodeArguments: ['--import=tsx'],
+	nodeArguments: ['--import=./runtime/loader/register.mjs'],
 	workerThreads: false,
 	files: ['test/**/*.test.ts'],
 	require: ['./test/_helpers/property-seed.ts'],

@@ -2,8 +2,6 @@
 /**
 The command: registers TypeScript, then hands over.
 */
-import {register} from 'tsx/esm/api';
-
-register();
+await import('../loader/register.mjs');
 const {main} = await import('./main.ts');
 await main(process.argv);
