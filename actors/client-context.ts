@@ -71,6 +71,7 @@ export type ClientEvent =
 			| 'step-skipped'
 			| 'upload-accepted'
 			| 'run-finished'
+			| 'dismissed'
 	  >
 	| HostEvent
 	| {type: 'forward.done'; lengths: number[]; targets: number; tensors: TensorHandle}

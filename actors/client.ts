@@ -162,6 +162,7 @@ export const clientMachine = machineSetup.createMachine({
 					on: {
 						'round-opened': {guard: 'isMember', target: '.stepping', actions: [tellOvertaken, takeRound]},
 						'run-finished': '#client.finished',
+						dismissed: {target: '#client.failed', actions: assign({failure: ({event}) => event.body.reason})},
 						'host.changed': {actions: assign(({event}) => event.input)},
 						'host.pause': {actions: assign({isPauseAsked: true})},
 						'host.resume': {actions: unpause},

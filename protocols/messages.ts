@@ -3,6 +3,7 @@ Every message of the protocol: one schema each, static types derived from it. No
 A body may carry tensors only in its field `tensors`; unknown fields are ignored, so a newer minor version can add some.
 */
 import Type, {type Static, type TSchema} from 'typebox';
+import {runMessageRoutes, runMessageSchemas} from './run-messages.ts';
 import type {SenderKind} from './subjects.ts';
 
 /** Written in every frame; a receiver refuses another major version by name. */
@@ -162,6 +163,7 @@ export const messageSchemas = {
 	'server-adapter': serverAdapter,
 	'run-finished': runFinished,
 	report,
+	...runMessageSchemas(agreementSchema),
 } satisfies Record<string, TSchema>;
 
 export type Verb = keyof typeof messageSchemas;
@@ -188,4 +190,5 @@ export const messageRoutes: Record<
 	'server-adapter': {from: ['main-server'], reach: 'all'},
 	'run-finished': {from: ['fed-server'], reach: 'either'},
 	report: {from: ['client', 'main-server', 'fed-server', 'evaluator', 'observer'], reach: 'all'},
+	...runMessageRoutes,
 };

@@ -52,6 +52,8 @@ class ServedActor {
 			pause: () => this.#actor?.pause(),
 			finish: () => this.#actor?.finish?.(),
 			resume: () => this.#actor?.resume(),
+			change: (input: Readonly<Record<string, unknown>>) => this.#actor?.change?.(input),
+			slow: (delayMs: number) => this.#actor?.slow?.(delayMs),
 			save: (options: {isLast: boolean}) => this.#actor!.save(options),
 			readAdapter: () => this.#actor!.readAdapter(),
 			stop: () => this.#stop(),
@@ -67,7 +69,12 @@ class ServedActor {
 		const onProblem = (problem: Error) => onNotice(problem.message);
 		const connect = (name: string) => connectNats({url: natsUrl, name, onNotice, onProblem});
 		const {clients, validation} = data;
-		this.#prepared = {preparation, compute, data, parts: {model, compute, connect, clients, validation, initial}};
+		this.#prepared = {
+			preparation,
+			compute,
+			data,
+			parts: {model, compute, connect, clients, validation, initial, isEndRepeated: true},
+		};
 		return opened;
 	}
 

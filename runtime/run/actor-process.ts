@@ -129,6 +129,18 @@ export class ActorProcess implements RunningActor {
 		this.#ipc.tell('finish');
 	}
 
+	change(input: Readonly<Record<string, unknown>>): void {
+		this.#ipc.tell('change', input);
+	}
+
+	slow(delayMs: number): void {
+		this.#ipc.tell('slow', delayMs);
+	}
+
+	kill(): void {
+		this.#child.kill('SIGKILL');
+	}
+
 	async save(options: {readonly isLast: boolean}): Promise<ActorCheckpoint> {
 		return (await this.#ipc.ask('save', options)) as ActorCheckpoint;
 	}

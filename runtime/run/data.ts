@@ -46,7 +46,8 @@ export async function openRunData(
 	};
 }
 
-function clientData({data, seed}: Scenario, owner: string, rows: TokenisedRows): ClientData {
+/** A client's rows, batch by batch as its seed and id order them. */
+export function clientData({data, seed}: Scenario, owner: string, rows: TokenisedRows): ClientData {
 	const {batchSize, order} = data;
 	const {batchAt} = batchesOf(rows, {batchSize, seed, owner, order});
 	return {samples: rows.length, batchAt};

@@ -55,6 +55,12 @@ export type LiveRunOptions = {
 	readonly isResumed: boolean;
 	/** What is recorded; default nothing. */
 	readonly trace?: TraceOptions;
+	/** Set when the rest of the run is elsewhere: the life of this part's actors, which end by leaving. */
+	readonly part?: {readonly incarnation: number} | undefined;
+	/** Awaited once every actor is done, while the end is still being said. */
+	readonly onOver?: (() => Promise<void>) | undefined;
+	/** Whether clients of other processes are there, so that the run goes on without any of its own. */
+	readonly hasGuests?: (() => boolean) | undefined;
 	readonly onRow?: (row: MetricsRow) => void;
 	/** Something a user should read, once. */
 	readonly onNotice?: (text: string) => void;
@@ -69,13 +75,13 @@ const isClient = ({kind}: ActorRole) => kind === 'client';
 const failureText = ({id, failure}: RunningActor) => `${id}: ${failure}`;
 
 /** The `leave` of a client that can no longer send it, so that nobody waits for its lease to end. */
-function leaveFrame(run: string, id: string, reason: string): Frame {
+function leaveFrame(run: string, id: string, reason: string, incarnation = 0): Frame {
 	const sequence = Number.MAX_SAFE_INTEGER;
 	return encodeFrame({
 		subject: subjectOf({run, kind: 'client', id, verb: 'leave'}),
-		messageId: messageIdOf({sender: id, incarnation: 0, sequence}),
+		messageId: messageIdOf({sender: id, incarnation, sequence}),
 		sequence,
-		body: {incarnation: 0, reason},
+		body: {incarnation, reason},
 	});
 }
 
@@ -103,6 +109,8 @@ export class LiveRun {
 	/** Places of clients that have ended. */
 	readonly #clientsEnded = new Set<number>();
 	#checkpointsUnderWay = 0;
+	/** Why this part cannot go on, when the rest of the run is gone. */
+	#lost: string | undefined;
 	#waiting: (() => void)[] = [];
 
 	constructor(world: World, options: LiveRunOptions) {
@@ -131,6 +139,7 @@ export class LiveRun {
 			await this.#until(() => this.#isOver || this.#isAtRest);
 			if (timer) this.#clock.clearTimeout(timer);
 			this.#world.time?.stop();
+			if (this.#failure === undefined && this.#isAllDone) await this.#options.onOver?.();
 			const result = await this.#conclude();
 			this.#status = result.summary.status;
 			return result;
@@ -173,6 +182,22 @@ export class LiveRun {
 		if (this.#isInterrupted) return;
 		this.#isInterrupted = true;
 		if (this.#isStarted) this.#pause();
+	}
+
+	/** The actors, once all have started. */
+	get actors(): readonly RunningActor[] {
+		return this.#isStarted ? this.#actors : [];
+	}
+
+	/** Time of the run, ms. */
+	get ageMs(): number {
+		return this.#clock.now();
+	}
+
+	/** Ends this part of a run with the reason why it cannot go on. */
+	giveUp(reason: string): void {
+		this.#lost ??= reason;
+		this.#wake();
 	}
 
 	#pause(): void {
@@ -225,18 +250,28 @@ export class LiveRun {
 			const events = this.#eventsOf(role, place);
 			const watch = this.#tracing?.watch();
 			this.#actors.push(
-				await this.#world.openActor({...role, scenario, run, folder, clock: this.#clock, saved, events, trace, watch}),
+				await this.#world.openActor({
+					...role,
+					scenario,
+					run,
+					folder,
+					clock: this.#clock,
+					saved,
+					incarnation: this.#options.part?.incarnation,
+					events,
+					trace,
+					watch,
+				}),
 			);
 		}
 	}
 
 	#eventsOf({kind, id}: ActorRole, place: number): ActorEvents {
-		const {run} = this.#options;
 		return {
 			changed: () => this.#changed(place),
 			done: (failure, isLost) => {
 				if (failure) this.#options.onNotice?.(`${id}: ${failure}`);
-				if (failure && isLost && kind === 'client') this.#bus?.publish(leaveFrame(run, id, failure));
+				if (failure && isLost && kind === 'client') this.#sayLeave(id, failure);
 				this.#changed(place);
 			},
 			dropped: (problem, sender) => {
@@ -287,16 +322,17 @@ export class LiveRun {
 
 	/** With all clients done there is nothing to go on with: the last evaluation is waited for. */
 	get #isAtRest(): boolean {
-		const isTraining = this.#actors.some(actor => isClient(actor) && !actor.isDone);
+		const isTraining = this.#actors.some(actor => (isClient(actor) || this.#options.part) && !actor.isDone);
 		return this.#isInterrupted && isTraining && this.#actors.every(actor => actor.isQuiet);
 	}
 
 	/** Why a server, or every client, gave up. */
 	get #failure(): string | undefined {
+		if (this.#lost !== undefined) return this.#lost;
 		const failed = this.#actors.filter(actor => actor.isDone && actor.failure);
 		const clients = this.#actors.filter(isClient);
 		const lost = failed.filter(isClient);
-		if (clients.length > 0 && lost.length === clients.length) {
+		if (clients.length > 0 && lost.length === clients.length && !this.#options.hasGuests?.()) {
 			return `every client gave up: ${lost.map(failureText).join('; ')}`;
 		}
 		const server = failed.find(actor => !isClient(actor));
@@ -306,7 +342,8 @@ export class LiveRun {
 	async #conclude(): Promise<RunResult> {
 		const failure = this.#failure;
 		const isDone = !failure && this.#isAllDone;
-		if (!isDone && !failure) await this.#checkpoint({isLast: true});
+		if (this.#options.part) this.#leave(isDone ? 'the run is over' : 'left the run');
+		else if (!isDone && !failure) await this.#checkpoint({isLast: true});
 		const adapters = failure ? undefined : await this.#finalAdapters();
 		// Their last reports reach the broker before the recorder asks for what is there.
 		await this.#stop();
@@ -319,13 +356,24 @@ export class LiveRun {
 			name: scenario.name,
 			run,
 			status: failure ? 'failed' : isDone ? 'done' : 'interrupted',
-			reason: failure ?? (isDone ? ending : `go on with: cutlayer run --resume ${folder}`),
+			reason:
+				failure ??
+				(isDone ? ending : this.#options.part ? 'left the run' : `go on with: cutlayer run --resume ${folder}`),
 			dropped: this.#dropped,
 			rowsCut: this.#world.rowsCut(),
 			...(this.#world.idleShare && {idleShare: this.#world.idleShare()}),
 			seconds: this.#clock.now() / 1000,
 		} as const;
 		return {summary: summarise(this.#rows, facts), adapters};
+	}
+
+	#leave(reason: string): void {
+		for (const {id, failure} of this.#actors.filter(isClient)) if (!failure) this.#sayLeave(id, reason);
+	}
+
+	#sayLeave(id: string, reason: string): void {
+		const {run, part} = this.#options;
+		this.#bus?.publish(leaveFrame(run, id, reason, part?.incarnation));
 	}
 
 	async #finalAdapters(): Promise<FinalAdapters> {

@@ -15,8 +15,10 @@ import {
 	openMainServer,
 } from './actors.ts';
 import type {ActorCheckpoint} from './checkpoint.ts';
+import {lastWords} from './last-words.ts';
 import type {RunModel} from './plan.ts';
 import type {ActorEvents, ActorKind, ActorRequest, OpenActor, RunningActor} from './running-actor.ts';
+import {SlowableCompute} from './slowable-compute.ts';
 
 /** What actors of one process are made of. */
 export type LocalParts = {
@@ -28,7 +30,12 @@ export type LocalParts = {
 	readonly validation: readonly PackedBatch[];
 	/** A first adapter in place of the keyed one. */
 	readonly initial?: NamedTensors | undefined;
+	/** In real time: the fed server says that the run is over until it is closed. */
+	readonly isEndRepeated?: boolean | undefined;
 };
+
+/** Where no heartbeat says how often to expect a sign of life. */
+const endRepeatMs = 2000;
 
 /** Opens actors over these parts; whoever made the parts closes them. */
 export const localActors =
@@ -40,14 +47,14 @@ class LocalActor implements RunningActor {
 	readonly id: string;
 	readonly kind: ActorKind;
 	readonly #bus: Bus;
-	readonly #compute: Compute;
+	readonly #compute: SlowableCompute;
 	readonly #events: ActorEvents;
 	#host: ActorHost | undefined;
 	/** Set when the machine has ended, or threw. */
 	#end: {readonly failure: string | null} | undefined;
 	#onQuiet: (() => void)[] = [];
 
-	private constructor({id, kind, events}: ActorRequest, bus: Bus, compute: Compute) {
+	private constructor({id, kind, events}: ActorRequest, bus: Bus, compute: SlowableCompute) {
 		this.id = id;
 		this.kind = kind;
 		this.#bus = bus;
@@ -56,12 +63,15 @@ class LocalActor implements RunningActor {
 	}
 
 	static async open(parts: LocalParts, request: ActorRequest): Promise<LocalActor> {
-		const bus = await parts.connect(request.id);
-		const actor = new LocalActor(request, bus, parts.compute);
+		const connection = await parts.connect(request.id);
+		const everyMs = request.scenario.timing.heartbeatMs || endRepeatMs;
+		const isRepeated = parts.isEndRepeated && request.kind === 'fed-server';
+		const bus = isRepeated ? lastWords(connection, request.clock, everyMs) : connection;
+		const actor = new LocalActor(request, bus, new SlowableCompute(parts.compute, request.clock));
 		try {
 			const {scenario, run, clock, saved, watch, incarnation = 0} = request;
-			const {model, compute, initial} = parts;
-			const ports = {bus, clock, compute};
+			const {model, initial} = parts;
+			const ports = {bus, clock, compute: actor.#compute};
 			const observer = observers(actor.#observer(), watch);
 			const context = {
 				run,
@@ -111,6 +121,20 @@ class LocalActor implements RunningActor {
 
 	finish(): void {
 		if (!this.isDone) this.#host!.tell({type: 'host.finish'});
+	}
+
+	slow(delayMs: number): void {
+		this.#compute.delayMs = delayMs;
+	}
+
+	kill(): void {
+		if (this.isDone) return;
+		const failure = 'killed by cutlayer ctl';
+		this.#host!.stop();
+		this.#end = {failure};
+		this.#wake();
+		this.#events.done(failure, true);
+		this.#events.changed();
 	}
 
 	async save({isLast}: {readonly isLast: boolean}): Promise<ActorCheckpoint> {

@@ -58,6 +58,10 @@ export interface RunningActor extends ActorRole, ActorStatus {
 	finish?(): void;
 	/** Values of its machine's input that are others from now on; absent where that is not possible. */
 	change?(input: Readonly<Record<string, unknown>>): void;
+	/** Ends it as if its process had died; absent where that is not possible. */
+	kill?(): void;
+	/** Each of its passes takes so many milliseconds more from now on; absent where that is not possible. */
+	slow?(delayMs: number): void;
 	/**
 	A snapshot with its arithmetic, once everything it published before has reached the broker.
 	A client or main server comes to rest first; with `isLast` all do, and leave the bus with the snapshot.

@@ -11,7 +11,7 @@ import {createMemoryBroker} from '../bus/memory.ts';
 import {connectNats} from '../bus/nats.ts';
 import {openTraceStream} from '../bus/trace-stream.ts';
 import {type Opened, ThreadCompute} from '../compute/thread.ts';
-import {openTokenizer} from '../data/tokenizer.ts';
+import {openTokenizer, type Tokenizer} from '../data/tokenizer.ts';
 import type {ModelConfig} from '../model/config.ts';
 import {findBroker} from '../setup/find-broker.ts';
 import {ensureModel} from '../setup/model.ts';
@@ -22,8 +22,10 @@ import {openRunData, type RunData} from './data.ts';
 import {loadInitial} from './initial.ts';
 import type {World} from './live-run.ts';
 import {localActors} from './local-actor.ts';
+import {ownReports} from './own-reports.ts';
 import {checkAgainstModel, type RunModel, rolesOf} from './plan.ts';
 import {openProcesses} from './processes.ts';
+import type {ActorRole} from './running-actor.ts';
 import {type SimulatedChange, type SimulatedWorld, simulatedWorld} from './simulated.ts';
 
 export type WorldOptions = {
@@ -38,10 +40,23 @@ export type WorldOptions = {
 	readonly processes?: boolean | undefined;
 	/** The run whose trace the broker is to keep. */
 	readonly traceStreamOf?: string | undefined;
+	/** Only these actors, of a run whose others are elsewhere; default all. */
+	readonly part?: WorldPart | undefined;
 	/** In virtual time: from a record on the run goes otherwise. */
 	readonly whatIf?: SimulatedChange | undefined;
 	readonly onNotice: (text: string) => void;
 	readonly onProgress: OnProgress;
+};
+
+/** A part of a run. */
+export type WorldPart = {
+	readonly roles: readonly ActorRole[];
+	/** Rows of its own in place of the scenario's. */
+	readonly openData?: ((tokenizer: Tokenizer) => Promise<RunData>) | undefined;
+	/** Called before much is loaded; may throw. */
+	readonly onModel?: ((model: RunModel) => void) | undefined;
+	/** Contents of a `.creds` file for the broker. */
+	readonly creds?: Uint8Array | undefined;
 };
 
 /** For `config.json` and the first lines a user sees. */
@@ -57,6 +72,9 @@ export type WorldFacts = {
 export type OpenWorld = {
 	readonly world: World;
 	readonly config: ModelConfig;
+	readonly model: RunModel;
+	/** The broker's address where other processes can reach it; it may hold a password. */
+	readonly natsUrl: string | undefined;
 	readonly facts: WorldFacts;
 	/** What a what-if asked of messages that never came. */
 	readonly unmet: () => readonly Change[];
@@ -78,13 +96,15 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 		closers.push(() => weights.close());
 		checkAgainstModel(scenario, weights.config);
 		const tokenizer = await openTokenizer(files.path);
+		const {config, modelHash} = weights;
+		const model = {config, modelHash, vocabularyHash: tokenizer.vocabularyHash};
+		options.part?.onModel?.(model);
 		// With processes each opens its own rows.
-		const data = await openRunData(scenario, tokenizer, options.processes ? [] : undefined);
+		const data = await (options.part?.openData?.(tokenizer) ??
+			openRunData(scenario, tokenizer, options.processes ? [] : options.part?.roles));
 		const initial = await loadInitial(scenario, weights.config);
 		const broker = await openBroker(options, closers);
 		if (options.traceStreamOf !== undefined) await keepTrace(options.traceStreamOf, broker);
-		const {config, modelHash} = weights;
-		const model = {config, modelHash, vocabularyHash: tokenizer.vocabularyHash};
 		const resolved = resolveBackend(options.backend);
 		const {world, opened} = options.processes
 			? await openInProcesses(options, {resolved, model, modelPath: files.path, broker}, closers)
@@ -92,6 +112,8 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 		return {
 			world,
 			config,
+			model,
+			natsUrl: broker.url,
 			facts: {
 				backend: `${opened.backend}${opened.isGpu ? ' on a GPU' : ''}`,
 				backendReason: resolved.reason,
@@ -118,7 +140,7 @@ type Parts = {
 type Opening = {readonly world: World | SimulatedWorld; readonly opened: Opened};
 
 async function openHere(
-	{scenario, clock, whatIf}: WorldOptions,
+	{scenario, clock, whatIf, part}: WorldOptions,
 	{resolved, model, modelPath, broker, data, initial}: Parts & {data: RunData; initial: NamedTensors | undefined},
 	closers: Closer[],
 ): Promise<Opening> {
@@ -127,12 +149,19 @@ async function openHere(
 	const {compute, opened} = await ThreadCompute.open({backend: resolved, modelPath});
 	closers.push(() => compute.close());
 	const {clients, validation, rowsCut} = data;
-	const {connect} = broker;
+	const isGuest = part && !part.roles.some(({kind}) => kind === 'fed-server');
+	const own = isGuest ? ownReports(broker.connect) : {actor: broker.connect, recorder: broker.connect};
+	const {actor: connect} = own;
 	const parts = {model, compute, connect, clients, validation, initial};
 	const world =
 		clock === 'virtual'
 			? simulatedWorld({...parts, scenario, rowsCut, whatIf, ...(broker.url !== undefined && {connectReal: connect})})
-			: {roles: rolesOf(scenario), openActor: localActors(parts), connect, rowsCut};
+			: {
+					roles: part?.roles ?? rolesOf(scenario),
+					openActor: localActors({...parts, isEndRepeated: true}),
+					connect: own.recorder,
+					rowsCut,
+				};
 	return {world, opened};
 }
 
@@ -164,10 +193,10 @@ type Connect = {
 	readonly text: string;
 };
 
-async function openBroker({bus, natsUrl, clock, onNotice}: WorldOptions, closers: Closer[]): Promise<Connect> {
+async function openBroker({bus, natsUrl, clock, onNotice, part}: WorldOptions, closers: Closer[]): Promise<Connect> {
 	if (clock === 'virtual' && bus === 'memory') return memoryBroker('simulated, in virtual time');
 	if (bus === 'memory') return memoryBroker('memory, as asked for');
-	if (natsUrl) return foreignBroker(natsUrl, onNotice);
+	if (natsUrl) return foreignBroker(natsUrl, onNotice, part?.creds);
 	const found = findBroker();
 	if (!found) {
 		onNotice('No nats-server found: run `cutlayer setup`, or name one with --nats. This run uses the memory bus.');
@@ -191,10 +220,16 @@ async function keepTrace(run: string, {url, text}: Connect): Promise<void> {
 }
 
 /** Throws `broker-unreachable` before anything else is opened or written. */
-async function foreignBroker(url: string, onNotice: (text: string) => void): Promise<Connect> {
-	const probe = await connectNats({url, name: 'probe', onNotice});
+async function foreignBroker(
+	url: string,
+	onNotice: (text: string) => void,
+	creds: Uint8Array | undefined,
+): Promise<Connect> {
+	const onProblem = (problem: Error) => onNotice(problem.message);
+	const options = {url, onNotice, onProblem, ...(creds && {creds})};
+	const probe = await connectNats({...options, name: 'probe'});
 	await probe.close();
-	return {url, connect: name => connectNats({url, name, onNotice}), text: probe.url};
+	return {url, connect: name => connectNats({...options, name}), text: probe.url};
 }
 
 function memoryBroker(text: string): Connect {

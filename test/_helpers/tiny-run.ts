@@ -55,6 +55,7 @@ export async function tinyBench(backend: Backend, name: TinyModel): Promise<Tiny
 			clients: parts.clients ?? randomClients(scenario, model.config.vocabulary),
 			validation: parts.validation ?? [],
 			initial: parts.initial,
+			isEndRepeated: true,
 		};
 		const opened = {roles: rolesOf(scenario), openActor: localActors(local), connect, rowsCut: () => 0};
 		return {world: opened, close: () => own.close()};

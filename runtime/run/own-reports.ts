@@ -1,0 +1,46 @@
+/**
+The connections of a part of a run: its recorder hears what the part's own actors report as it is sent, and asks the broker for
+nothing. A client may hear neither the others nor itself there.
+*/
+import type {Bus, Frame} from '../../protocols/ports.ts';
+import {subjectMatches} from '../../protocols/subjects.ts';
+
+type Connect = (name: string) => Promise<Bus>;
+
+/** `actor` opens the connection of an actor, `recorder` that of the recorder. */
+export function ownReports(connect: Connect): {readonly actor: Connect; readonly recorder: Connect} {
+	const hearers = new Set<(frame: Frame) => void>();
+	return {
+		actor: async name => {
+			const bus = await connect(name);
+			return withChanges(bus, {
+				publish(frame) {
+					bus.publish(frame);
+					for (const hear of hearers) hear(frame);
+				},
+			});
+		},
+		recorder: async name => {
+			const bus = await connect(name);
+			return withChanges(bus, {
+				subscribe(pattern, deliver) {
+					const hear = (frame: Frame) => {
+						if (subjectMatches(pattern, frame.subject)) deliver(frame);
+					};
+					hearers.add(hear);
+					return () => void hearers.delete(hear);
+				},
+			});
+		},
+	};
+}
+
+const withChanges = (bus: Bus, changes: Partial<Pick<Bus, 'publish' | 'subscribe'>>): Bus => ({
+	get maxPayloadBytes() {
+		return bus.maxPayloadBytes;
+	},
+	publish: changes.publish ?? (frame => bus.publish(frame)),
+	subscribe: changes.subscribe ?? ((pattern, deliver) => bus.subscribe(pattern, deliver)),
+	flush: () => bus.flush(),
+	close: () => bus.close(),
+});
