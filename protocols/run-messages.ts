@@ -56,6 +56,9 @@ export const runMessageRoutes = {
 	dismissed: {from: ['conductor'], reach: 'one'},
 } as const satisfies Record<string, Route>;
 
+/** What processes say to each other about a run: no machine hears it. */
+export const hostVerbs: ReadonlySet<string> = new Set(['ask-runs', 'run-announced', 'control', 'controlled']);
+
 /** The run's place in a subject that means every run of a broker. */
 export const anyRun = 'all';
 /** The id of a run's own conductor. */

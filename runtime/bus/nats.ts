@@ -314,4 +314,5 @@ function unreachable({url}: {readonly url: string}, thrown: unknown): CutlayerEr
 	);
 }
 
-const withoutSecrets = (url: string): string => url.replace(/\/\/[^@/]*@/, '//');
+/** An address without user and password. */
+export const withoutSecrets = (url: string): string => url.replace(/\/\/[^@/]*@/, '//');

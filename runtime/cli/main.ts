@@ -4,15 +4,19 @@ The command line: which commands there are, and how an error becomes a sentence 
 import {Command, CommanderError} from 'commander';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {registerActor} from './commands/actor.ts';
+import {registerAttach} from './commands/attach.ts';
 import {registerCompare} from './commands/compare.ts';
+import {registerCtl} from './commands/ctl.ts';
 import {registerDoctor} from './commands/doctor.ts';
 import {registerExport} from './commands/export.ts';
 import {registerReplay} from './commands/replay.ts';
 import {registerReport} from './commands/report.ts';
 import {registerRun} from './commands/run.ts';
+import {registerRuns} from './commands/runs.ts';
 import {registerSetup} from './commands/setup.ts';
 import {registerStart} from './commands/start.ts';
 import {registerTrace} from './commands/trace.ts';
+import {registerUp} from './commands/up.ts';
 import {version} from './version.ts';
 
 const examples = `
@@ -52,6 +56,10 @@ function program(): Command {
 		registerDoctor,
 		registerRun,
 		registerStart,
+		registerRuns,
+		registerAttach,
+		registerUp,
+		registerCtl,
 		registerCompare,
 		registerReport,
 		registerExport,

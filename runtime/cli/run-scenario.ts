@@ -7,13 +7,15 @@ import {checkScenario} from '../../protocols/check-scenario.ts';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {changesText} from '../../protocols/what-if.ts';
+import {withoutSecrets} from '../bus/nats.ts';
 import {checkHasCheckpoint} from '../run/checkpoint.ts';
 import {checkRunFolder, createRunFolder, readJson, replaceJson, runFiles} from '../run/folder.ts';
-import {LiveRun, type LiveRunOptions, type RunResult} from '../run/live-run.ts';
+import type {RunResult} from '../run/live-run.ts';
 import {saveAdapters} from '../run/save-adapters.ts';
 import type {SimulatedChange} from '../run/simulated.ts';
 import {type OpenWorld, openWorld} from '../run/world.ts';
 import {openProgress} from '../setup/progress.ts';
+import {runSession, type SessionPart} from './live-session.ts';
 import {machineFacts} from './machine.ts';
 import type {RunFlags} from './run-flags.ts';
 import {RunView} from './run-view.ts';
@@ -27,7 +29,7 @@ export async function runScenario(name: string | undefined, flags: RunFlags): Pr
 
 /** Runs what is described; throws what cannot start. */
 export async function execute(described: Described, flags: RunFlags): Promise<void> {
-	const {scenario, folder, run, whatIf, scenarioHash, config} = described;
+	const {scenario, folder, run, whatIf, scenarioHash, config, part} = described;
 	const {clock = 'wall'} = flags;
 	checkClock(scenario, flags);
 	checkBus(flags);
@@ -45,6 +47,7 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 		processes: flags.processes,
 		whatIf,
 		...(flags.traceStream && {traceStreamOf: run}),
+		part,
 		onNotice: text => view.notice(text),
 		onProgress: progress.onProgress,
 	}).finally(progress.close);
@@ -61,6 +64,7 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 			...config,
 		});
 		view.begin(open.facts, folder);
+		if (clock === 'wall' && open.natsUrl && !part) view.attachable(run, withoutSecrets(open.natsUrl));
 		const level = flags.trace;
 		const trace = {
 			level,
@@ -69,15 +73,13 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 			...(scenarioHash && {scenarioHash}),
 			isPublished: flags.traceStream === true,
 		};
-		const result = await interruptible(
-			{scenario, run, folder, isResumed: flags.resume !== undefined, trace},
-			open,
-			view,
-		);
+		const isGuest = part !== undefined && !part.roles.some(({kind}) => kind === 'fed-server');
+		const isResumed = flags.resume !== undefined;
+		const result = await runSession(open, {scenario, run, folder, isResumed, trace, part, view});
 		const unmet = open.unmet();
 		if (unmet.length > 0)
 			view.notice(`No message met the change: ${changesText(unmet)}; see cutlayer trace ls for what was sent`);
-		await leave(result, {scenario, folder, open, view, json: flags.json});
+		await leave(result, {scenario, folder, open, view, json: flags.json, hasReport: !isGuest});
 	} catch (error) {
 		// What never began leaves nothing behind.
 		if (!view.hasRows) await discard?.();
@@ -133,6 +135,8 @@ export type Described = {
 	readonly folder: string;
 	readonly run: string;
 	readonly whatIf?: SimulatedChange;
+	/** Only these actors, of a run whose others are elsewhere. */
+	readonly part?: SessionPart;
 	readonly scenarioHash?: string;
 	readonly config?: Readonly<Record<string, unknown>>;
 };
@@ -176,43 +180,25 @@ async function resumed(folder: string, name: string | undefined): Promise<Descri
 	};
 }
 
-/** The first Ctrl-C ends the run at the next step boundary, the second at once. */
-async function interruptible(
-	options: Pick<LiveRunOptions, 'scenario' | 'run' | 'folder' | 'isResumed' | 'trace'>,
-	open: OpenWorld,
-	view: RunView,
-): Promise<RunResult> {
-	const run = new LiveRun(open.world, {...options, onRow: row => view.row(row), onNotice: text => view.notice(text)});
-	let signals = 0;
-	const onSignal = () => {
-		if (++signals > 1) process.exit(130);
-		view.notice(
-			'Interrupted: the step under way is finished, then a checkpoint is written. Ctrl-C again to stop at once.',
-		);
-		run.interrupt();
-	};
-	process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-	try {
-		return await run.run();
-	} finally {
-		process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
-	}
-}
-
 type Leaving = {
 	readonly scenario: Scenario;
 	readonly folder: string;
 	readonly open: OpenWorld;
 	readonly view: RunView;
 	readonly json: boolean;
+	/** Not for a part of a run, which has a part of its rows. */
+	readonly hasReport: boolean;
 };
 
-async function leave({summary, adapters}: RunResult, {scenario, folder, open, view, json}: Leaving): Promise<void> {
+async function leave(
+	{summary, adapters}: RunResult,
+	{scenario, folder, open, view, json, hasReport}: Leaving,
+): Promise<void> {
 	if (adapters) {
 		await saveAdapters(join(folder, runFiles.adapters), adapters, {scenario, config: open.config});
 	}
 	await replaceJson(join(folder, runFiles.summary), summary);
-	await report(folder, view);
+	if (hasReport) await report(folder, view);
 	view.end(summary, folder);
 	if (json) process.stdout.write(`${JSON.stringify({folder, ...summary})}\n`);
 	process.exitCode = {done: 0, failed: 1, interrupted: 130}[summary.status];

@@ -45,6 +45,11 @@ export class RunView {
 		}
 	}
 
+	/** How others join, look on and change it. */
+	attachable(run: string, natsUrl: string): void {
+		this.#print(`attach   cutlayer attach observer --run ${run} --nats ${natsUrl}\n`);
+	}
+
 	/** Whether the run has got anywhere. */
 	get hasRows(): boolean {
 		return this.#startMs !== undefined;

@@ -9,6 +9,7 @@ import {errorText} from '../../protocols/errors.ts';
 import type {HostEvent, Outgoing} from '../../protocols/events.ts';
 import type {Bus, Clock, Compute, Frame, Unsubscribe} from '../../protocols/ports.ts';
 import {receiveFrame} from '../../protocols/receive-frame.ts';
+import {hostVerbs} from '../../protocols/run-messages.ts';
 import {parseSubject, patternsFor, type SenderKind, subjectOf} from '../../protocols/subjects.ts';
 import type {NamedTensors, TensorHandle} from '../../protocols/tensor.ts';
 import {createMachineActor} from './machine-actor.ts';
@@ -178,7 +179,7 @@ export class ActorHost implements ObservedHost {
 
 	#deliver(frame: Frame): void {
 		const subject = parseSubject(frame.subject);
-		if (!subject || (subject.kind === this.kind && subject.id === this.id)) return;
+		if (!subject || (subject.kind === this.kind && subject.id === this.id) || hostVerbs.has(subject.verb)) return;
 		const decoded = receiveFrame(frame);
 		const problem = decoded.ok ? this.#options.check?.(subject.verb, decoded.body, this) : decoded.problem;
 		if (problem) this.#refuse(problem, subject.id, subject.verb);

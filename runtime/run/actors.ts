@@ -134,7 +134,11 @@ const survey = ({scenario, ports}: ActorContext, {round, clients}: SurveyInput) 
 });
 
 /** An evaluator over fixed batches. */
-export function openEvaluator(context: ActorContext, batches: readonly PackedBatch[]): Promise<ActorHost> {
+export function openEvaluator(
+	context: ActorContext,
+	batches: readonly PackedBatch[],
+	id = plan.evaluatorId,
+): Promise<ActorHost> {
 	const {scenario, model} = context;
 	const rows = Object.assign(
 		{},
@@ -143,9 +147,9 @@ export function openEvaluator(context: ActorContext, batches: readonly PackedBat
 	const input = {batches: batches.map(({lengths}) => ({lengths}))};
 	return openActor(context, plan.evaluatorSpec(scenario, model.config), {
 		kind: 'evaluator',
-		id: plan.evaluatorId,
+		id,
 		machine: evaluatorMachine,
-		input: plan.evaluatorInput(scenario),
+		input: {...plan.evaluatorInput(scenario), evaluatorId: id},
 		passes: [],
 		overrides: {
 			evaluate: (request, compute) => compute.run({...request, input, tensors: {...request.tensors, ...rows}}),

@@ -197,5 +197,5 @@ function openHost(
 	if (kind === 'client') return openClient(context, id, clients[id]!);
 	if (kind === 'main-server') return openMainServer(context);
 	if (kind === 'fed-server') return openFedServer(context, events.checkpoint);
-	return openEvaluator(context, validation);
+	return openEvaluator(context, validation, id);
 }

@@ -78,6 +78,8 @@ export type OpenWorld = {
 	readonly facts: WorldFacts;
 	/** What a what-if asked of messages that never came. */
 	readonly unmet: () => readonly Change[];
+	/** A connection of its own to the broker. */
+	readonly connect: (name: string) => Promise<Bus>;
 	close(): Promise<void>;
 };
 
@@ -114,6 +116,7 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 			config,
 			model,
 			natsUrl: broker.url,
+			connect: broker.connect,
 			facts: {
 				backend: `${opened.backend}${opened.isGpu ? ' on a GPU' : ''}`,
 				backendReason: resolved.reason,
