@@ -74,9 +74,10 @@ async function joined({url}: Broker, id: string): Promise<void> {
 }
 
 const rows = (count: number) =>
-	Array.from({length: count}, (_, row) => `${JSON.stringify({prompt: `n: ${row}`, completion: `place ${row}`})}\n`).join(
-		'',
-	);
+	Array.from(
+		{length: count},
+		(_, row) => `${JSON.stringify({prompt: `n: ${row}`, completion: `place ${row}`})}\n`,
+	).join('');
 
 testWith(binary)('clients, an evaluator and an observer join a running run, and a client leaves it again', async t => {
 	await onStage(t, 100_000, [], async ({host, run, out, ctl, attach, broker}) => {
