@@ -7,8 +7,8 @@ import {checkId} from '../../protocols/subjects.ts';
 import {askControl, type FoundRun} from '../attach/ask.ts';
 import {ownRows, rowsKindOf} from '../run/own-data.ts';
 import {type Access, findRun, freshId, openAccess} from './broker-access.ts';
-import type {AttachFlags} from './commands/attach.ts';
 import {incarnationFor, joinAs} from './guest.ts';
+import type {AttachFlags} from './guest-flags.ts';
 
 /** Rows an evaluator measures on when the scenario names none. */
 const validationRows = 64;

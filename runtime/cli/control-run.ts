@@ -4,7 +4,7 @@ One change of a running run, from the words of the command line to the run's ans
 import {CutlayerError} from '../../protocols/errors.ts';
 import {askControl, type ControlAsked} from '../attach/ask.ts';
 import {findRun, freshId, openAccess} from './broker-access.ts';
-import type {CtlFlags} from './commands/ctl.ts';
+import type {CtlFlags} from './guest-flags.ts';
 
 /** Prints what the run did. Throws `usage` for what cannot be asked and what the run refuses. */
 export async function controlRun(

@@ -10,7 +10,7 @@ import type {FoundRun} from '../attach/ask.ts';
 import {type OwnRows, openOwnData} from '../run/own-data.ts';
 import {agreementOf, type RunModel} from '../run/plan.ts';
 import type {ActorRole} from '../run/running-actor.ts';
-import type {GuestFlags} from './commands/attach.ts';
+import type {GuestFlags} from './guest-flags.ts';
 import {execute} from './run-scenario.ts';
 
 export type Guest = {

@@ -7,7 +7,7 @@ import type {Frame} from '../../protocols/ports.ts';
 import {patternsFor} from '../../protocols/subjects.ts';
 import {watchRun} from '../attach/watch-run.ts';
 import {findRun, freshId, openAccess} from './broker-access.ts';
-import type {AttachFlags} from './commands/attach.ts';
+import type {AttachFlags} from './guest-flags.ts';
 import {type ObservedEvent, observedLine} from './observed-line.ts';
 
 /** Prints until the run is over, which ends with exit code 0, or Ctrl-C, which ends with 130. Throws `usage`. */

@@ -8,8 +8,8 @@ import {ownRows} from '../run/own-data.ts';
 import {evaluatorId, fedServerId, mainServerId} from '../run/plan.ts';
 import type {ActorKind} from '../run/running-actor.ts';
 import {type Access, openAccess} from './broker-access.ts';
-import type {UpFlags} from './commands/up.ts';
 import {incarnationFor, joinAs} from './guest.ts';
+import type {UpFlags} from './guest-flags.ts';
 import {openScenario} from './scenario-files.ts';
 
 /** Takes part to the end of the run. Throws `usage`, `scenario-invalid` or `data-invalid` for what the user can correct. */

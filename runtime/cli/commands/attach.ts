@@ -2,7 +2,7 @@
 `cutlayer attach`: joins a running run from another process or machine.
 */
 import {Argument, type Command, Option} from 'commander';
-import type {BrokerFlags} from '../broker-access.ts';
+import type {AttachFlags} from '../guest-flags.ts';
 import {wholeNumber} from './run.ts';
 
 const examples = `
@@ -12,28 +12,6 @@ Examples:
   $ cutlayer attach client --run quickstart-3f2a1b --nats nats://127.0.0.1:4222 --id c1
   $ cutlayer attach evaluator --nats nats://127.0.0.1:4222 --every 2
 `;
-
-/** What takes part needs; the same for \`attach\` and \`up\`. */
-export type GuestFlags = BrokerFlags & {
-	readonly run?: string;
-	readonly id?: string;
-	readonly data?: string;
-	readonly shard?: number;
-	readonly model?: string;
-	readonly set: readonly string[];
-	readonly out?: string;
-	readonly backend?: 'tensorflow' | 'wasm' | 'cpu';
-	readonly trace: 'off' | 'digest' | 'full';
-	readonly json: boolean;
-	readonly quiet: boolean;
-};
-
-export type AttachFlags = GuestFlags & {
-	readonly rank?: number;
-	readonly cut?: number;
-	readonly every?: number;
-	readonly replace: boolean;
-};
 
 /** The options of an actor that takes part in a run over a broker. */
 export function withGuestOptions(command: Command): Command {

@@ -2,7 +2,7 @@
 `cutlayer ctl`: changes a running run.
 */
 import {type Command, Option} from 'commander';
-import type {BrokerFlags} from '../broker-access.ts';
+import type {CtlFlags} from '../guest-flags.ts';
 
 const examples = `
 Commands of a run:
@@ -17,8 +17,6 @@ Examples:
   $ cutlayer ctl quickstart-3f2a1b slow c1=500 --nats nats://127.0.0.1:4222
   $ cutlayer ctl quickstart-3f2a1b policy aggregation.kind=median --nats nats://127.0.0.1:4222
 `;
-
-export type CtlFlags = BrokerFlags & {readonly json: boolean};
 
 export function registerCtl(program: Command): void {
 	program

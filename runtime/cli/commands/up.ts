@@ -3,7 +3,8 @@
 */
 import {Argument, type Command} from 'commander';
 import type {ActorKind} from '../../run/running-actor.ts';
-import {type GuestFlags, withGuestOptions} from './attach.ts';
+import type {UpFlags} from '../guest-flags.ts';
+import {withGuestOptions} from './attach.ts';
 
 const examples = `
 Examples, each in a terminal or on a machine of its own:
@@ -12,8 +13,6 @@ Examples, each in a terminal or on a machine of its own:
   $ cutlayer up client quickstart --run together --nats nats://broker:4222 --id c0
   $ cutlayer up client quickstart --run together --nats nats://broker:4222 --id c1 --data rows.jsonl
 `;
-
-export type UpFlags = GuestFlags & {readonly run: string};
 
 export function registerUp(program: Command): void {
 	const command = program
