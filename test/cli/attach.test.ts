@@ -79,56 +79,59 @@ const rows = (count: number) =>
 		(_, row) => `${JSON.stringify({prompt: `n: ${row}`, completion: `place ${row}`})}\n`,
 	).join('');
 
-testWith(binary)('clients, an evaluator and an observer join a running run, and a client leaves it again', async t => {
-	await onStage(t, 100_000, [], async ({host, run, out, ctl, attach, broker}) => {
-		t.regex(host.child.spawnargs.join(' '), /--nats/);
-		const kim = attach('client', 'kim', '--id', 'kim', '--data', path.join(path.dirname(out('x')), 'rows.jsonl'));
-		const judge = attach('evaluator', 'judge', '--id', 'judge');
-		const watcher = attach('observer', 'watcher', '--json');
-		await Promise.all([kim.said(/round \d|kim/), host.said(/kim \d/), judge.said(/validation loss/)]);
+testWith(binary).serial(
+	'clients, an evaluator and an observer join a running run, and a client leaves it again',
+	async t => {
+		await onStage(t, 100_000, [], async ({host, run, out, ctl, attach, broker}) => {
+			t.regex(host.child.spawnargs.join(' '), /--nats/);
+			const kim = attach('client', 'kim', '--id', 'kim', '--data', path.join(path.dirname(out('x')), 'rows.jsonl'));
+			const judge = attach('evaluator', 'judge', '--id', 'judge');
+			const watcher = attach('observer', 'watcher', '--json');
+			await Promise.all([kim.said(/round \d|kim/), host.said(/kim \d/), judge.said(/validation loss/)]);
 
-		const {stdout} = await callCutlayer(['runs', '--nats', broker.url, '--json']);
-		const [listed] = JSON.parse(stdout) as {run: string; scenario: string; round: number; members: string[]}[];
-		t.is(listed!.run, run);
-		t.is(listed!.scenario, 'tiny');
-		t.true(listed!.round >= 0);
-		t.deepEqual(listed!.members.toSorted(), ['c0', 'c1', 'kim']);
+			const {stdout} = await callCutlayer(['runs', '--nats', broker.url, '--json']);
+			const [listed] = JSON.parse(stdout) as {run: string; scenario: string; round: number; members: string[]}[];
+			t.is(listed!.run, run);
+			t.is(listed!.scenario, 'tiny');
+			t.true(listed!.round >= 0);
+			t.deepEqual(listed!.members.toSorted(), ['c0', 'c1', 'kim']);
 
-		kim.child.kill('SIGINT');
-		const left = await kim.ended;
-		t.is(left.code, 130, left.stderr);
-		t.is(summaryOf(out('kim')).reason, 'left the run');
-		const own = rowsOf(out('kim')).filter(({kind}) => kind === 'step');
-		t.true(own.length > 0 && own.every(({actor, round}) => actor === 'kim' && round > 0));
-		const before = rowsOf(out('run')).length;
-		while (rowsOf(out('run')).length < before + 10) await new Promise(resolve => setTimeout(resolve, 50));
+			kim.child.kill('SIGINT');
+			const left = await kim.ended;
+			t.is(left.code, 130, left.stderr);
+			t.is(summaryOf(out('kim')).reason, 'left the run');
+			const own = rowsOf(out('kim')).filter(({kind}) => kind === 'step');
+			t.true(own.length > 0 && own.every(({actor, round}) => actor === 'kim' && round > 0));
+			const before = rowsOf(out('run')).length;
+			while (rowsOf(out('run')).length < before + 10) await new Promise(resolve => setTimeout(resolve, 50));
 
-		t.is((await ctl('drop', 'c1')).code, 0);
-		await host.said(/c1: dropped by cutlayer ctl/);
-		host.child.kill('SIGINT');
-		t.is((await host.ended).code, 130);
-		const [watched, judged] = await Promise.all([watcher.ended, judge.ended]);
-		const gone = /is gone: /;
-		for (const {code, stderr} of [watched, judged]) {
-			t.is(code, 1, stderr);
-			t.regex(stderr, gone);
-		}
-		const events = watched.stdout
-			.trim()
-			.split('\n')
-			.map(line => JSON.parse(line) as {verb: string; id: string});
-		t.true(events.some(({verb, id}) => verb === 'leave' && id === 'kim'));
-		t.true(events.some(({verb}) => verb === 'activations'));
-		const evaluations = rowsOf(out('judge'));
-		t.true(evaluations.length > 0 && evaluations.every(({kind, loss}) => kind === 'eval' && loss > 0));
-		for (const name of ['run', 'kim', 'judge']) {
-			const {violations} = await withTrace(out(name), checkTrace);
-			t.deepEqual(violations, [], name);
-		}
-	});
-});
+			t.is((await ctl('drop', 'c1')).code, 0);
+			await host.said(/c1: dropped by cutlayer ctl/);
+			host.child.kill('SIGINT');
+			t.is((await host.ended).code, 130);
+			const [watched, judged] = await Promise.all([watcher.ended, judge.ended]);
+			const gone = /is gone: /;
+			for (const {code, stderr} of [watched, judged]) {
+				t.is(code, 1, stderr);
+				t.regex(stderr, gone);
+			}
+			const events = watched.stdout
+				.trim()
+				.split('\n')
+				.map(line => JSON.parse(line) as {verb: string; id: string});
+			t.true(events.some(({verb, id}) => verb === 'leave' && id === 'kim'));
+			t.true(events.some(({verb}) => verb === 'activations'));
+			const evaluations = rowsOf(out('judge'));
+			t.true(evaluations.length > 0 && evaluations.every(({kind, loss}) => kind === 'eval' && loss > 0));
+			for (const name of ['run', 'kim', 'judge']) {
+				const {violations} = await withTrace(out(name), checkTrace);
+				t.deepEqual(violations, [], name);
+			}
+		});
+	},
+);
 
-testWith(binary)(
+testWith(binary).serial(
 	'a run is paused, changed and resumed, and each change is an input of the actor concerned',
 	async t => {
 		await onStage(t, 16, [], async ({host, out, ctl}) => {
@@ -176,7 +179,7 @@ const refusals: readonly [words: string[], says: RegExp][] = [
 	[['resume'], /The run is not paused: pause it first/],
 ];
 
-testWith(binary)('who may not attach is told in one sentence why, and what to do', async t => {
+testWith(binary).serial('who may not attach is told in one sentence why, and what to do', async t => {
 	await onStage(t, 100_000, [], async ({folder, broker, host, run}) => {
 		writeFileSync(path.join(folder, 'empty.jsonl'), '');
 		const nats = ['--nats', broker.url];
@@ -218,7 +221,7 @@ testWith(binary)('who may not attach is told in one sentence why, and what to do
 	});
 });
 
-testWith(binary)(
+testWith(binary).serial(
 	'a client whose process is killed comes back with its id in a new life, and no step is applied twice',
 	async t => {
 		await onStage(t, 16, ['--processes'], async ({host, out, attach, ctl, broker}) => {

@@ -7,7 +7,9 @@ import type {UpFlags} from '../guest-flags.ts';
 import {withGuestOptions} from './attach.ts';
 
 const examples = `
-Examples, each in a terminal or on a machine of its own:
+Each in a terminal or on a machine of its own.
+
+Examples:
   $ cutlayer up fed-server quickstart --run together --nats nats://broker:4222
   $ cutlayer up main-server quickstart --run together --nats nats://broker:4222
   $ cutlayer up client quickstart --run together --nats nats://broker:4222 --id c0
