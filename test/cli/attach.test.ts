@@ -58,7 +58,9 @@ async function onStage(t: ExecutionContext, steps: number, more: string[], play:
 		const nats = ['--nats', broker.url];
 		const attach = (role: string, name: string, ...words: string[]) => {
 			const computes = role === 'observer' ? [] : [...wasm, '--out', out(name)];
-			return startCutlayer(['attach', role, '--run', run, ...nats, ...computes, ...words]);
+			const guest = startCutlayer(['attach', role, '--run', run, ...nats, ...computes, ...words]);
+			t.teardown(() => guest.child.kill('SIGKILL'));
+			return guest;
 		};
 		const ctl = (...words: string[]) => callCutlayer(['ctl', run, ...words, ...nats]);
 		await play({folder, broker, host, run, out, ctl, attach});
