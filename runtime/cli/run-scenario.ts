@@ -36,7 +36,8 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 	checkTraceStream(flags);
 	if (flags.resume) await checkHasCheckpoint(join(folder, runFiles.checkpoints));
 	else await checkRunFolder(folder);
-	const view = new RunView(scenario, {isQuiet: flags.quiet || flags.json});
+	const isGuest = part !== undefined && !part.roles.some(({kind}) => kind === 'fed-server');
+	const view = new RunView(scenario, {isQuiet: flags.quiet || flags.json, isGuest});
 	const progress = await openProgress(flags.quiet || flags.json);
 	const open = await openWorld({
 		scenario,
@@ -73,7 +74,6 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 			...(scenarioHash && {scenarioHash}),
 			isPublished: flags.traceStream === true,
 		};
-		const isGuest = part !== undefined && !part.roles.some(({kind}) => kind === 'fed-server');
 		const isResumed = flags.resume !== undefined;
 		const result = await runSession(open, {scenario, run, folder, isResumed, trace, part, view});
 		const unmet = open.unmet();

@@ -16,14 +16,18 @@ const format =
 export class RunView {
 	readonly #scenario: Scenario;
 	readonly #isQuiet: boolean;
+	/** No fed server here tells of rounds: a step in a new one does. */
+	readonly #isGuest: boolean;
+	#roundSeen = -1;
 	readonly #isTerminal = process.stderr.isTTY === true;
 	readonly #clients = new Map<string, ClientLine>();
 	#bars: MultiBar | undefined;
 	#startMs: number | undefined;
 	#lastMs = 0;
 
-	constructor(scenario: Scenario, {isQuiet}: {isQuiet: boolean}) {
+	constructor(scenario: Scenario, {isQuiet, isGuest = false}: {isQuiet: boolean; isGuest?: boolean}) {
 		this.#scenario = scenario;
+		this.#isGuest = isGuest;
 		this.#isQuiet = isQuiet;
 	}
 
@@ -102,6 +106,9 @@ export class RunView {
 		line.bytesDown += Number(row.bytesDown);
 		line.loss = Number(row.loss);
 		line.bar?.update(line.steps, this.#fields(row.actor, line));
+		if (!this.#isGuest || row.round === this.#roundSeen) return;
+		this.#roundSeen = Number(row.round);
+		this.#round(row);
 	}
 
 	#lineOf(client: string): ClientLine {

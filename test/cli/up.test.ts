@@ -1,12 +1,14 @@
 /**
-A run spread over processes by hand: one actor each, over one broker, from the same scenario.
+A run spread by hand: its actors are started one by one, each with a connection and a folder of its own, from the same scenario.
 */
 import {readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {startBroker} from '../../runtime/bus/broker.ts';
+import {upRun} from '../../runtime/cli/up-run.ts';
+import type {ActorKind} from '../../runtime/run/running-actor.ts';
 import {findBroker} from '../../runtime/setup/find-broker.ts';
 import {checkTrace} from '../../runtime/trace/invariants.ts';
-import {runCutlayer, startCutlayer} from '../_helpers/cutlayer.ts';
+import {callCutlayer} from '../_helpers/call-cutlayer.ts';
 import {testWith} from '../_helpers/optional.ts';
 import {inFolder, makeTinyModel, tinyScenario} from '../_helpers/tiny-model.ts';
 import {withTrace} from '../_helpers/traces.ts';
@@ -25,10 +27,13 @@ const lossesOf = (run: string): Record<string, number> =>
 			.map(({actor, round, step, loss}) => [`${actor} ${round}.${step}`, loss]),
 	);
 
+const statusOf = (run: string) =>
+	(JSON.parse(readFileSync(path.join(run, 'summary.json'), 'utf8')) as {status: string}).status;
+
 testWith(binary)(
-	'three processes by hand finish a run with the losses of one process, in whatever order they start',
+	'three actors that are started one by one finish a run with the losses of one process, in whatever order they start',
 	async t => {
-		t.timeout(180_000);
+		t.timeout(240_000);
 		const broker = await startBroker({binary: binary!});
 		t.teardown(() => broker.stop());
 		await inFolder(async folder => {
@@ -36,24 +41,20 @@ testWith(binary)(
 			const scenario = path.join(folder, 'tiny.json');
 			writeFileSync(scenario, JSON.stringify(tinyScenario(folder, {clients: 1, evaluation: {everyRounds: 0}})));
 			const out = (name: string) => path.join(folder, name);
-			const up = (role: string, name: string, ...more: string[]) => {
-				const args = ['up', role, scenario, '--run', 'hand', '--nats', broker.url, '--backend', 'wasm'];
-				return startCutlayer([...args, '--out', out(name), ...more]);
-			};
-			const processes = [
-				up('client', 'c0', '--id', 'c0'),
-				up('main-server', 'main'),
-				up('fed-server', 'fed', '--json'),
-			];
-			const whole = await runCutlayer(['run', scenario, '--backend', 'wasm', '--out', out('whole')]);
+			const whole = await callCutlayer(['run', scenario, '--backend', 'wasm', '--quiet', '--out', out('whole')]);
 			t.is(whole.code, 0, whole.stderr);
-			const ended = await Promise.all(processes.map(({ended}) => ended));
-			for (const {code, stderr} of ended) t.is(code, 0, stderr);
-			t.regex(ended[0]!.stderr, /Waiting for the servers of run hand/);
-			t.is((JSON.parse(ended[2]!.stdout) as {status: string}).status, 'done');
+			const up = (kind: ActorKind, id: string) =>
+				upRun(kind, scenario, {
+					...{run: 'hand', nats: broker.url, backend: 'wasm', id, out: out(id)},
+					...{set: [], trace: 'digest', json: false, quiet: true},
+				});
+			await Promise.all([up('client', 'c0'), up('main-server', 'main'), up('fed-server', 'fed')]);
+			t.is(process.exitCode, 0);
+			process.exitCode = undefined;
 			t.is(Object.keys(lossesOf(out('whole'))).length, 6);
 			t.deepEqual(lossesOf(out('fed')), lossesOf(out('whole')));
 			for (const name of ['c0', 'main', 'fed']) {
+				t.is(statusOf(out(name)), 'done');
 				const {violations} = await withTrace(out(name), checkTrace);
 				t.deepEqual(violations, [], name);
 			}

@@ -1,7 +1,9 @@
 import test from 'ava';
 import fc from 'fast-check';
 import type {Command, InputRecord, TraceRecord} from '../../runtime/trace/format.ts';
+import {StepRule} from '../../runtime/trace/invariants/steps.ts';
 import {type CheckResult, checkTrace} from '../../runtime/trace/invariants.ts';
+import type {Located} from '../../runtime/trace/trace.ts';
 import {FakeCompute} from '../_helpers/fake-compute.ts';
 import {recordRun, withFolder} from '../_helpers/recorded-run.ts';
 import {rewriteTrace, withTrace} from '../_helpers/traces.ts';
@@ -133,3 +135,23 @@ test('an actor that a message ended is found, and refused frames are counted by 
 		t.deepEqual(texts(result), ['9: c2 was ended by what it consumed: boom']);
 		t.is(result.counts['dropped: version-unknown'], 1);
 	}));
+
+test('who leaves while its batch is in the pass has it applied, and what it sent besides is withdrawn', t => {
+	const found: string[] = [];
+	const rule = new StepRule((invariant, text) => found.push(`${invariant}: ${text}`));
+	const at = undefined as unknown as Located;
+	const hear = (event: object, commands: readonly object[] = []) =>
+		rule.input({kind: 'input', actor: 'main', event, commands} as unknown as InputRecord, at);
+	const step = {round: 0, step: 0};
+	hear({type: 'activations', from: 'c0', body: step}, [
+		{pass: 'mainStep', input: {parts: [{...step, client: 'c0', weight: 1}]}},
+	]);
+	hear({type: 'activations', from: 'c0', body: {round: 0, step: 1}});
+	hear({type: 'leave', from: 'c0', body: {reason: 'left'}});
+	hear({type: 'mainStep.done'});
+	t.deepEqual(found, []);
+	const counts = rule.counts();
+	t.is(counts['steps applied'], 1);
+	t.is(counts['steps withdrawn'], 1);
+	t.is(counts['steps waiting at the end'], 0);
+});

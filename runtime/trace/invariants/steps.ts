@@ -152,11 +152,16 @@ export class StepRule implements Rule {
 		}
 	}
 
+	/** Of who leaves, what is inside the pass under way is applied all the same. */
 	#withdraw(clients: readonly string[]): void {
+		const taken = [...this.#passes.values()].flat();
 		for (const id of clients) {
-			const waiting = this.#clients.get(id)?.waiting;
-			this.#counts.withdrawn += waiting?.size ?? 0;
-			waiting?.clear();
+			const waiting = this.#clients.get(id)?.waiting ?? new Map<string, Step>();
+			for (const key of waiting.keys()) {
+				if (taken.some(part => part.client === id && keyOf(part) === key)) continue;
+				waiting.delete(key);
+				this.#counts.withdrawn++;
+			}
 		}
 	}
 }
