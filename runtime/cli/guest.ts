@@ -28,6 +28,7 @@ export type Guest = {
 /** Takes part to the end. Throws what cannot start: with exit code 2 what the user can correct. */
 export async function joinAs(guest: Guest, flags: GuestFlags): Promise<void> {
 	const {role, run, scenario, incarnation, rows, agreement, creds} = guest;
+	const agreementHere = (model: RunModel) => agreementOf(scenario, model, role.kind === 'client' ? role.id : undefined);
 	const part = {
 		roles: [role],
 		incarnation,
@@ -35,7 +36,7 @@ export async function joinAs(guest: Guest, flags: GuestFlags): Promise<void> {
 		...(rows && {
 			openData: (tokenizer: Parameters<typeof openOwnData>[1]) => openOwnData(scenario, tokenizer, role.id, rows),
 		}),
-		...(agreement && {onModel: (model: RunModel) => checkDoor(run, agreement, agreementOf(scenario, model))}),
+		...(agreement && {onModel: (model: RunModel) => checkDoor(run, agreement, agreementHere(model))}),
 	};
 	const folder = resolve(flags.out ?? `runs/${run}-${role.id}${incarnation > 0 ? `-${incarnation}` : ''}`);
 	const {nats, backend, trace, json, quiet} = flags;
