@@ -3,10 +3,10 @@ What the main server knows and hears: the types of its machine's input, context 
 */
 import type {HandledBody, HostEvent, Incoming} from '../protocols/events.ts';
 import type {Agreement, CohortMember} from '../protocols/messages.ts';
+import type {ServerUpdate, StepClosing} from '../protocols/step-policies.ts';
 import type {Table} from '../protocols/table.ts';
 import type {TensorHandle} from '../protocols/tensor.ts';
-import type {ServerUpdate, StepPlan} from './policies/server-update.ts';
-import type {StepClosing} from './policies/step-closing.ts';
+import type {StepPlan} from './policies/server-update.ts';
 
 export type MainServerInput = {
 	readonly serverId: string;

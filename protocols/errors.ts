@@ -64,3 +64,6 @@ const fileFixes: Readonly<Record<string, string>> = {
 /** What is wrong with a file that could not be opened or read, and the fix. */
 export const fileErrorText = (thrown: unknown): string =>
 	fileFixes[(thrown as NodeJS.ErrnoException | undefined)?.code ?? ''] ?? errorText(thrown);
+
+/** A contradiction in a scenario: where it is, and what was found, what was expected and how to mend it. */
+export type ScenarioProblem = {readonly path: string; readonly problem: string};

@@ -1,7 +1,9 @@
 /**
 Policies of a scenario that contradict each other or its clients: the first of them, found before anything starts.
 */
+import type {ScenarioProblem} from './errors.ts';
 import {type Aggregation, isAsynchronous, type RoundClosing, type Selection} from './policies.ts';
+import {overClients, quorumProblem} from './quorum.ts';
 
 /** What of a scenario the policies depend on. */
 type Policies = {
@@ -14,27 +16,19 @@ type Policies = {
 	readonly timing: {readonly leaseMs: number};
 };
 
-/** Where it is, and what was found, expected and how to mend it. */
-export type PolicyProblem = {readonly path: string; readonly problem: string};
-
-export const policyProblem = (scenario: Policies): PolicyProblem | undefined =>
+export const policyProblem = (scenario: Policies): ScenarioProblem | undefined =>
 	updateProblem(scenario) ??
 	aggregationProblem(scenario) ??
 	ownPaceProblem(scenario) ??
 	closingProblem(scenario) ??
 	selectionProblem(scenario);
 
-const overClients = (path: string, found: number, clients: number): PolicyProblem => ({
-	path,
-	problem: `expected at most the ${clients} clients, got ${found}; lower it or add clients`,
-});
-
-function updateProblem({update, clients}: Policies): PolicyProblem | undefined {
+function updateProblem({update, clients}: Policies): ScenarioProblem | undefined {
 	if (update.kind !== 'buffered' || update.count === undefined || update.count <= clients) return undefined;
 	return overClients('update.count', update.count, clients);
 }
 
-function aggregationProblem({aggregation, clients}: Policies): PolicyProblem | undefined {
+function aggregationProblem({aggregation, clients}: Policies): ScenarioProblem | undefined {
 	if ('byzantine' in aggregation && clients < 2 * aggregation.byzantine + 3) {
 		const problem = `${aggregation.kind} needs 2 x ${aggregation.byzantine} + 3 clients, got ${clients}; lower it or add clients`;
 		return {path: 'aggregation.byzantine', problem};
@@ -45,7 +39,7 @@ function aggregationProblem({aggregation, clients}: Policies): PolicyProblem | u
 }
 
 /** Where every client goes at its own pace there is no round of all to wait in, to close or to choose for. */
-function ownPaceProblem({aggregation, mainServer, update, closing, selection}: Policies): PolicyProblem | undefined {
+function ownPaceProblem({aggregation, mainServer, update, closing, selection}: Policies): ScenarioProblem | undefined {
 	if (!isAsynchronous(aggregation)) return undefined;
 	const {kind} = aggregation;
 	if (mainServer && update.kind !== 'sequential' && update.kind !== 'buffered') {
@@ -59,13 +53,12 @@ function ownPaceProblem({aggregation, mainServer, update, closing, selection}: P
 	return {path: 'selection.kind', problem};
 }
 
-function closingProblem({closing, clients, selection}: Policies): PolicyProblem | undefined {
+function closingProblem({closing, clients, selection}: Policies): ScenarioProblem | undefined {
 	if (closing.kind === 'quorum') {
-		if ((closing.count === undefined) === (closing.fraction === undefined))
-			return {path: 'closing', problem: 'a quorum needs either count or fraction; give one of the two'};
+		const problem = quorumProblem({path: 'closing', name: 'a quorum'}, closing, clients);
+		if (problem) return problem;
 		const cohort = Math.min('count' in selection ? (selection.count ?? clients) : clients, clients);
 		const {count = 0} = closing;
-		if (count > clients) return overClients('closing.count', count, clients);
 		if (count > cohort) {
 			const problem = `expected at most the ${cohort} clients that selection.count takes a round, got ${count}; lower it or raise selection.count`;
 			return {path: 'closing.count', problem};
@@ -78,7 +71,7 @@ function overselectProblem(
 	{count, factor}: Extract<RoundClosing, {kind: 'overselect'}>,
 	selection: Selection,
 	clients: number,
-): PolicyProblem | undefined {
+): ScenarioProblem | undefined {
 	const invited = Math.ceil(count * factor);
 	if (invited > clients) {
 		const problem = `overselect invites ${count} x ${factor} = ${invited} clients, got ${clients} clients; lower closing.count or closing.factor, or add clients`;
@@ -97,20 +90,18 @@ function overselectProblem(
 	return {path: 'selection.kind', problem};
 }
 
-function selectionProblem({selection, closing, clients, timing}: Policies): PolicyProblem | undefined {
+function selectionProblem({selection, closing, clients, timing}: Policies): ScenarioProblem | undefined {
 	if (selection.kind === 'available' && timing.leaseMs === 0) {
 		const problem = 'available needs signs of life, got timing.leaseMs 0; set it, or selection.kind to all';
 		return {path: 'selection.kind', problem};
 	}
 	if (selection.kind === 'all' || selection.kind === 'available') return undefined;
-	const {count} = selection;
-	const fraction = selection.kind === 'random' ? selection.fraction : undefined;
+	const {kind, count} = selection;
+	const path = 'selection';
 	const isCounted = closing.kind === 'overselect';
-	if (!isCounted && (count === undefined) === (fraction === undefined)) {
-		const wanted = selection.kind === 'random' ? 'either count or fraction; give one of the two' : 'count; give it';
-		return {path: 'selection', problem: `${selection.kind} needs ${wanted}`};
-	}
-	if (count !== undefined && count > clients) return overClients('selection.count', count, clients);
+	if (kind === 'random') return isCounted ? undefined : quorumProblem({path, name: kind}, selection, clients);
+	if (!isCounted && count === undefined) return {path, problem: `${kind} needs count; give it`};
+	if (count !== undefined && count > clients) return overClients(`${path}.count`, count, clients);
 	return selection.kind === 'power-of-choice' ? candidatesProblem(selection, closing, clients) : undefined;
 }
 
@@ -118,7 +109,7 @@ function candidatesProblem(
 	{candidates, count = 0}: Extract<Selection, {kind: 'power-of-choice'}>,
 	closing: RoundClosing,
 	clients: number,
-): PolicyProblem | undefined {
+): ScenarioProblem | undefined {
 	const wanted = closing.kind === 'overselect' ? Math.ceil(closing.count * closing.factor) : count;
 	const path = 'selection.candidates';
 	if (candidates > clients) return overClients(path, candidates, clients);

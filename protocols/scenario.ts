@@ -6,6 +6,7 @@ import {faultSchema} from './faults.ts';
 import {fleetSchema} from './fleet.ts';
 import {aggregationSchema, closingSchema, selectionSchema} from './policies.ts';
 import {flag, integer, literals, positive, section, unit} from './schema-parts.ts';
+import {stepClosingSchema, updateSchema} from './step-policies.ts';
 
 const partition = Type.Union([
 	section({kind: Type.Literal('iid')}),
@@ -92,17 +93,6 @@ const wireFormat = Type.Union([Type.Literal('f32'), Type.Literal('bf16'), Type.L
 	default: 'f32',
 });
 
-const stepClosing = Type.Union([
-	section({kind: Type.Literal('all')}),
-	section({
-		kind: Type.Literal('quorum'),
-		count: Type.Optional(Type.Integer({minimum: 1})),
-		fraction: Type.Optional(Type.Number({exclusiveMinimum: 0, maximum: 1})),
-		deadlineMs: positive(10_000, 'after the first batch of the step'),
-		missing: Type.Union([Type.Literal('drop'), Type.Literal('reuse')], {default: 'drop'}),
-	}),
-]);
-
 export const scenarioSchema = section({
 	name: Type.String({pattern: '^[a-z0-9-]{1,64}$', description: 'lower case letters, digits and dashes'}),
 	description: Type.String({default: '', description: 'one line for `cutlayer run --list`'}),
@@ -127,19 +117,11 @@ export const scenarioSchema = section({
 		},
 		{description: 'ends the run before training.steps: the round under way is then the last', default: {}},
 	),
-	update: Type.Union(
-		[
-			section({kind: Type.Literal('parallel')}),
-			section({kind: Type.Literal('sequential')}),
-			section({kind: Type.Literal('replicas')}),
-			section({kind: Type.Literal('buffered'), count: integer(1, 4, 'arrivals a step of the main server is over')}),
-		],
-		{default: {kind: 'parallel'}},
-	),
-	stepClosing: Type.Union(stepClosing.anyOf, {default: {kind: 'all'}}),
-	selection: Type.Union(selectionSchema.anyOf, {default: {kind: 'all'}}),
-	closing: Type.Union(closingSchema.anyOf, {default: {kind: 'all'}}),
-	aggregation: Type.Union(aggregationSchema.anyOf, {default: {kind: 'fedavg'}}),
+	update: updateSchema,
+	stepClosing: stepClosingSchema,
+	selection: selectionSchema,
+	closing: closingSchema,
+	aggregation: aggregationSchema,
 	wire: section({activations: wireFormat, gradients: wireFormat, adapters: wireFormat}, {default: {}}),
 	evaluation: section(
 		{everyRounds: integer(0, 1, '0 = never'), batchSize: integer(1, 8, 'rows a pass')},

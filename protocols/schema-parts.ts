@@ -24,3 +24,19 @@ export const unit = (standard: number, description: string) =>
 	Type.Number({minimum: 0, maximum: 1, default: standard, description});
 
 export const flag = (standard: boolean, description: string) => Type.Boolean({default: standard, description});
+
+/** A count that may be left out. */
+export const optionalCount = (description: string) =>
+	Type.Optional(Type.Integer({minimum: 1, maximum: 1e9, description}));
+
+/** A policy by its `kind`: `description` is one line, `source` where it comes from. */
+export const policy = <K extends string, P extends Record<string, TSchema>>(
+	kind: K,
+	description: string,
+	source: string,
+	properties: P,
+) => section({kind: Type.Literal(kind), ...properties}, {description, source});
+
+/** A policy that is one word, with its line and where it comes from. */
+export const choice = <K extends string>(name: K, description: string, source: string) =>
+	Type.Literal(name, {description, source});

@@ -1,21 +1,11 @@
 /**
-When the main server takes a step and over whose batches. Pure: descriptions in, a plan out.
+When the main server takes a step and over whose batches. Pure: descriptions in, a plan out. At a round's end `buffered` steps
+are over as many batches as can still come.
 */
 import type {CohortMember} from '../../protocols/messages.ts';
+import type {ServerUpdate, StepClosing} from '../../protocols/step-policies.ts';
 import {memberOf} from '../cohort.ts';
-import {planStepClosing, type StepClosing} from './step-closing.ts';
-
-/**
-`parallel` is the paper's: one step over the whole cohort's batches. `sequential` is SplitFed V2: one step a batch, in order of
-arrival. `replicas` is SplitFed V1: a copy of the adapter for each client, stepped with its batches alone, the copies averaged when
-the round is over. `buffered`: one step over `count` arrivals, whoever they are from, weighted by `p_i / sqrt(1 + staleness)`; at a round's
-end over as many as can still come.
-*/
-export type ServerUpdate =
-	| {readonly kind: 'parallel'}
-	| {readonly kind: 'sequential'}
-	| {readonly kind: 'replicas'}
-	| {readonly kind: 'buffered'; readonly count: number};
+import {planStepClosing} from './step-closing.ts';
 
 /** A batch that waits at the main server. */
 export type WaitingBatch = {

@@ -1,22 +1,8 @@
 /**
 Whom a step of the main server waits for under the update `parallel`, and when it goes on without them. Pure.
 */
+import type {StepClosing} from '../../protocols/step-policies.ts';
 import {planClosing} from './round-closing.ts';
-
-/**
-`all` waits for the whole cohort. A `quorum` counts the cohort as the round opened; its deadline runs from when the server is free
-and the step's first batch is here. Members it goes on without `drop` the step, or `reuse` the last gradient of their adapter.
-*/
-export type StepClosing =
-	| {readonly kind: 'all'}
-	| {
-			readonly kind: 'quorum';
-			readonly count?: number;
-			readonly fraction?: number;
-			/** From the first batch, ms. */
-			readonly deadlineMs: number;
-			readonly missing: 'drop' | 'reuse';
-	  };
 
 export type StepArrivals = {
 	/** Members when the round opened. */
@@ -28,7 +14,10 @@ export type StepArrivals = {
 	readonly isDeadlinePast: boolean;
 };
 
-/** Whether the step is taken now over who is here; `void`: its quorum can no longer be met, so that it is skipped by all. */
+/**
+Whether the step is taken now over who is here; `void`: its quorum can no longer be met, so that it is skipped by all. A quorum
+counts the cohort as the round opened; its deadline runs from when the server is free and the step's first batch is here.
+*/
 export function planStepClosing(
 	closing: StepClosing,
 	{cohortSize, here, arrived, isDeadlinePast}: StepArrivals,

@@ -16,5 +16,5 @@ export type RunFlags = {
 	readonly traceStream?: boolean;
 	readonly json: boolean;
 	readonly quiet: boolean;
-	readonly list?: boolean;
+	readonly list?: 'scenarios' | 'policies';
 };

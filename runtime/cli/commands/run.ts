@@ -1,5 +1,5 @@
 /**
-`cutlayer run`: one run from a scenario, or the list of those that come with Cutlayer.
+`cutlayer run`: one run from a scenario, or a list: the scenarios that come with Cutlayer, the policies.
 */
 import {type Command, InvalidArgumentError, Option} from 'commander';
 import type {RunFlags} from '../run-flags.ts';
@@ -13,6 +13,7 @@ Examples:
   $ cutlayer run stragglers --clock virtual --bus nats
   $ cutlayer run runs/e2e-7/config.json --out runs/e2e-again
   $ cutlayer run --resume runs/e2e-7
+  $ cutlayer run --list policies
 `;
 
 /** Reads a whole number of the command line. */
@@ -58,13 +59,21 @@ export function registerRun(program: Command): void {
 		.option('--trace-stream', 'publish the trace as well, for `cutlayer trace pull`', false)
 		.option('--processes', 'a process for each actor', false)
 		.option('--resume <folder>', 'go on with an interrupted run')
-		.option('--list', 'show the scenarios that come with Cutlayer', false)
+		.addOption(
+			new Option('--list [what]', 'show the scenarios that come with Cutlayer, or the policies of a scenario')
+				.choices(['scenarios', 'policies'])
+				.preset('scenarios'),
+		)
 		.option('--json', 'print one JSON object at the end, nothing else on stdout', false)
 		.option('--quiet', 'print no progress', false)
 		.addHelpText('after', examples)
 		.action(async (name: string | undefined, given: GivenFlags) => {
 			const flags: RunFlags = {...given, bus: given.bus ?? defaultBus(given)};
-			if (flags.list) return list(flags.json);
+			if (flags.list) {
+				const {listText} = await import('../run-lists.ts');
+				process.stdout.write(await listText(flags.list, flags.json));
+				return;
+			}
 			// What a run needs is loaded only when there is one.
 			const {runScenario} = await import('../run-scenario.ts');
 			await runScenario(name, flags);
@@ -76,11 +85,3 @@ type GivenFlags = Omit<RunFlags, 'bus'> & {readonly bus?: RunFlags['bus']};
 /** In virtual time both give the same run, and memory starts no broker. */
 const defaultBus = ({clock, nats}: GivenFlags): RunFlags['bus'] =>
 	clock === 'virtual' && nats === undefined ? 'memory' : 'nats';
-
-async function list(json: boolean): Promise<void> {
-	const {openScenario, shippedScenarios} = await import('../scenario-files.ts');
-	const scenarios = await Promise.all((await shippedScenarios()).map(name => openScenario(name)));
-	const rows = scenarios.map(({name, description}) => ({name, description}));
-	const lines = rows.map(({name, description}) => `${name.padEnd(16)} ${description}`);
-	process.stdout.write(json ? `${JSON.stringify(rows)}\n` : `${lines.join('\n')}\n`);
-}
