@@ -41,6 +41,17 @@ const heardBy: Record<Exclude<SenderKind, 'observer'>, readonly SenderKind[]> = 
 	host: ['conductor', 'host'],
 };
 
+/**
+The broadcasts that training actors take, by who sends them: the rest, such as the reports of a fleet, they never get. A kind or
+sender left out hears every broadcast of the kinds it hears.
+*/
+const broadcastsTaken: Partial<Record<SenderKind, Partial<Record<SenderKind, readonly string[]>>>> = {
+	client: {'fed-server': ['round-opened', 'round-closing', 'run-finished'], 'main-server': []},
+	'main-server': {client: ['hello', 'leave'], 'fed-server': ['round-opened', 'roster-changed', 'run-finished']},
+	'fed-server': {client: ['hello', 'leave'], 'main-server': ['hello'], evaluator: [], observer: []},
+	evaluator: {'fed-server': ['round-opened', 'run-finished'], 'main-server': ['server-adapter']},
+};
+
 const senderKinds: ReadonlySet<string> = new Set<string>([...Object.keys(heardBy), 'observer']);
 
 /** Whether a text may stand for a run, an actor or a verb: 1 to 64 of `a-z`, `0-9` and `-`. */
@@ -80,10 +91,15 @@ export function patternOf({run, kind, id, verb, to}: SubjectPattern): string {
 	return `${root}.${tokens.join('.')}`;
 }
 
-/** Everything an actor subscribes to: broadcasts of the kinds it hears, and what they send to its id. */
+/** Everything an actor subscribes to: the broadcasts that it takes, and what the kinds it hears send to its id. */
 export function patternsFor(kind: SenderKind, run: string, id: string): readonly string[] {
 	if (kind === 'observer') return [`${root}.${checkId(run, 'run id')}.>`];
-	return heardBy[kind].flatMap(sender => [patternOf({run, kind: sender}), patternOf({run, kind: sender, to: id})]);
+	return heardBy[kind].flatMap(sender => [
+		...(broadcastsTaken[kind]?.[sender] ?? [undefined]).map(verb =>
+			patternOf({run, kind: sender, ...(verb && {verb})}),
+		),
+		patternOf({run, kind: sender, to: id}),
+	]);
 }
 
 /** The only subjects an actor may publish to: those that carry its own kind and id. */

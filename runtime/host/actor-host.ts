@@ -78,8 +78,9 @@ export class ActorHost implements ObservedHost {
 	/** Subscribes and starts the machine; a restored one is told so. */
 	async start(): Promise<void> {
 		const {bus} = this.#options.ports;
+		const deliver = (frame: Frame) => this.#deliver(frame);
 		for (const pattern of patternsFor(this.kind, this.#options.run, this.id)) {
-			this.#unsubscribes.push(bus.subscribe(pattern, frame => this.#deliver(frame)));
+			this.#unsubscribes.push(bus.subscribe(pattern, deliver));
 		}
 		await bus.flush();
 		const {observer, input, saved} = this.#options;
@@ -186,6 +187,7 @@ export class ActorHost implements ObservedHost {
 		if (problem || !decoded.ok) return;
 		// Reports are for recorders: their bytes are not the training's.
 		if (subject.verb !== 'report') this.#bytes.received += decoded.envelope.bytes;
+		this.#options.observer?.heard?.(subject.verb, decoded.body);
 		this.#enter(this.#eventOf(decoded.envelope, decoded.body as Record<string, unknown>), decoded.envelope.messageId);
 	}
 

@@ -28,6 +28,8 @@ export type HostStart = MachineStart & {
 export type HostObserver = {
 	/** The machine is about to start. */
 	readonly starting?: (host: ObservedHost, start: HostStart) => void;
+	/** A message was taken and is about to enter the machine. */
+	readonly heard?: (verb: string, body: unknown) => void;
 	/** An event is about to enter the machine: the message `cause`, a timer's firing, a pass's result or the host's word. */
 	readonly input?: (event: {readonly type: string}, cause: string | undefined, timer: number | undefined) => void;
 	/** The machine has taken the event and its commands are out. */
@@ -46,6 +48,7 @@ export type HostObserver = {
 
 const calls = [
 	'starting',
+	'heard',
 	'input',
 	'transition',
 	'command',

@@ -2,9 +2,11 @@
 An actor of a simulated run that may join late, drop out, crash and come back, as the scenario's faults and its fleet say.
 It decides nothing about training.
 */
+import {memberOf} from '../../actors/cohort.ts';
 import {encodeFrame} from '../../protocols/codec.ts';
 import {messageIdOf} from '../../protocols/envelope.ts';
 import type {Fault} from '../../protocols/faults.ts';
+import type {Body} from '../../protocols/messages.ts';
 import type {Bus} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {subjectOf} from '../../protocols/subjects.ts';
@@ -62,7 +64,7 @@ export class SimulatedActor implements RunningActor {
 		this.id = request.id;
 		this.kind = request.kind;
 		this.#sim = sim;
-		const ear: HostObserver = {input: event => this.#hear(event)};
+		const ear: HostObserver = {heard: (verb, body) => this.#hear(verb, body)};
 		this.#request = request.kind === 'client' ? {...request, watch: observers(request.watch, ear)} : request;
 	}
 
@@ -171,10 +173,10 @@ export class SimulatedActor implements RunningActor {
 	}
 
 	/** A client that drops out of rounds by chance: the chance is drawn when it hears of the round. */
-	#hear({type, body}: {readonly type: string; readonly body?: unknown}): void {
-		if (type !== 'round-opened') return;
-		const {round, cohort} = body as {round: number; cohort: readonly {readonly client: string}[]};
-		if (round <= this.#roundDrawn || !cohort.some(({client}) => client === this.id)) return;
+	#hear(verb: string, body: unknown): void {
+		if (verb !== 'round-opened') return;
+		const {round, cohort} = body as Body<'round-opened'>;
+		if (round <= this.#roundDrawn || !memberOf(cohort, this.id)) return;
 		this.#roundDrawn = round;
 		const {scenario, time} = this.#sim;
 		const absence = flakyAbsence(scenario(), {client: this.id, round, atMs: time.nowMs});
