@@ -15,7 +15,7 @@ const fixes: Partial<Record<keyof Agreement, string>> = {
 /** The first field in which the two differ, as a refusal that holds both values; nothing when they agree. */
 export function refusalOf(verb: string, ours: Agreement, theirs: Agreement): Refusal | undefined {
 	for (const field of Object.keys(ours) as (keyof Agreement)[]) {
-		if (field === 'ranks') continue;
+		if (field === 'ranks' || field === 'cuts') continue;
 		const expected = expectedOf(field, ours, theirs);
 		const found = JSON.stringify(theirs[field]);
 		if (expected.includes(found)) continue;
@@ -25,9 +25,12 @@ export function refusalOf(verb: string, ours: Agreement, theirs: Agreement): Ref
 	return undefined;
 }
 
-/** The values that agree. Servers, which name the ranks they take, have one rank; their clients one of those. */
-const expectedOf = (field: keyof Agreement, ours: Agreement, theirs: Agreement): string[] =>
-	field === 'rank' && ours.ranks && !theirs.ranks ? ours.ranks.map(rank => `${rank}`) : [JSON.stringify(ours[field])];
+/** The values that agree. Servers, which name the ranks and cuts they take, have one of each; their clients one of those. */
+function expectedOf(field: keyof Agreement, ours: Agreement, theirs: Agreement): string[] {
+	const list = field === 'rank' ? 'ranks' : field === 'cut' ? 'cuts' : undefined;
+	const taken = list && !theirs[list] ? ours[list] : undefined;
+	return taken ? taken.map(value => `${value}`) : [JSON.stringify(ours[field])];
+}
 
 /** The refusal of what an older incarnation sends once a newer one is known. */
 export const fenced = (verb: string, to: string, found: number, expected: number): Outgoing => ({

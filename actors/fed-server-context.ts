@@ -31,9 +31,21 @@ export type FedServerInput = {
 	readonly leaseMs: number;
 	/** Every so many rounds the run is checkpointed; 0 = never. */
 	readonly checkpointEveryRounds: number;
+	/** Where clients have unlike cuts: those cuts, ascending, and who holds the blocks between them beside the clients. */
+	readonly sharing: {
+		readonly cuts: readonly number[];
+		readonly mainServerId: string;
+		readonly answerTimeoutMs: number;
+	} | null;
 };
 
-export type Member = {readonly incarnation: number; readonly samples: number; readonly silentChecks: number};
+export type Member = {
+	readonly incarnation: number;
+	readonly samples: number;
+	readonly silentChecks: number;
+	/** Where cuts are unlike. */
+	readonly cut?: number;
+};
 
 /** An upload that was taken, with the version that the fed server itself gave its client to begin from. */
 export type Upload = HandledBody<'upload'> & {
@@ -41,6 +53,8 @@ export type Upload = HandledBody<'upload'> & {
 	readonly baseVersion: number;
 	/** The adapter of that version; only under asynchronous rounds. */
 	readonly base?: TensorHandle;
+	/** Where cuts are unlike. */
+	readonly cut?: number;
 };
 
 /** Whose upload of a closed round may still come. */
@@ -62,6 +76,8 @@ export type FedServerContext = FedServerInput & {
 	readonly isMainServerHere: boolean;
 	readonly cohort: readonly CohortMember[];
 	readonly uploads: Table<Upload>;
+	/** The main server's adapter of blocks that clients hold too, once the round has closed. */
+	readonly shared: TensorHandle | null;
 	/** Members of the cohort that left before uploading; before the first round all that left. */
 	readonly gone: readonly string[];
 	readonly stepsDone: number;
@@ -90,7 +106,7 @@ export type FedServerContext = FedServerInput & {
 };
 
 export type FedServerEvent =
-	| Incoming<'hello' | 'heartbeat' | 'leave'>
+	| Incoming<'hello' | 'shared-blocks' | 'heartbeat' | 'leave'>
 	/** The host says when it came, ms of run time. */
 	| (Incoming<'upload'> & {readonly atMs?: number})
 	| HostEvent

@@ -11,6 +11,7 @@ import {planAggregation} from './policies/aggregation.ts';
 import type {Candidate} from './policies/candidates.ts';
 import {deadlineOf, invitedOf, planClosing} from './policies/round-closing.ts';
 import {drawsRandom, selectCohort} from './policies/selection.ts';
+import {sharedWeights} from './shared-blocks.ts';
 
 export const closingOf = ({closing, cohort, uploads, gone, isDeadlinePast}: FedServerContext) =>
 	planClosing(closing, {cohort: cohort.length, arrived: uploads.size, gone: gone.length, isDeadlinePast});
@@ -34,9 +35,10 @@ export const planOf = (context: FedServerContext, uploads: readonly Upload[]): A
 
 /** The pass over the uploads that count: each by its place in the plan, what it began from beside it. */
 export function aggregatePass(context: FedServerContext): PassInput {
-	const {counting} = context;
-	const plan = planOf(context, counting);
-	const tensors: Record<string, TensorHandle> = {};
+	const {counting, shared} = context;
+	const planned = planOf(context, counting);
+	const plan = {...planned, ...sharedWeights(context, planned.members)};
+	const tensors: Record<string, TensorHandle> = shared ? {shared} : {};
 	for (const [index, {client, round}] of plan.members.entries()) {
 		const upload = counting.find(one => one.client === client && one.round === round)!;
 		tensors[`${index}`] = upload.tensors;

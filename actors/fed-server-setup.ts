@@ -15,6 +15,7 @@ import {
 	withoutEntry,
 } from '../protocols/table.ts';
 import {memberOf} from './cohort.ts';
+import {delayOf} from './delays.ts';
 import * as own from './fed-server-assignments.ts';
 import {
 	type FedServerContext,
@@ -27,6 +28,7 @@ import {
 } from './fed-server-context.ts';
 import * as say from './fed-server-messages.ts';
 import * as plan from './fed-server-plans.ts';
+import {cutOfUpload, isAskedFor} from './shared-blocks.ts';
 import {unprovidedAction, unprovidedPass} from './unprovided.ts';
 
 const silentChecksMax = 3;
@@ -64,6 +66,8 @@ export const fedServerSetup = setup({
 		hasIdle: ({context}) => context.idle.length > 0 || context.toldVersion < context.adapterVersion,
 		isClosed: ({context}) => plan.closingOf(context) === 'close',
 		isVoid: ({context}) => plan.closingOf(context) === 'void',
+		isSharing: ({context}) => Boolean(context.sharing) && plan.closingOf(context) === 'close',
+		isAskedFor: ({context, event}) => event.type === 'shared-blocks' && isAskedFor(context, event),
 		/** Not after the last round: what goes on from there would end before anybody hears it. */
 		isCheckpointed: ({context}) => {
 			const {checkpointEveryRounds: every, round, adapterVersion, aggregationsTotal, stepsDone, stepsTotal} = context;
@@ -77,6 +81,7 @@ export const fedServerSetup = setup({
 			plan.closingOf(context) === 'close' && plan.planOf(context, plan.countedNext(context)).members.length === 0,
 	},
 	delays: {
+		answerTimeout: ({context}) => delayOf(context.sharing?.answerTimeoutMs ?? 0),
 		leaseCheck: ({context}) => context.leaseMs / silentChecksMax,
 		deadline: ({context}) => context.deadlineMs ?? 0,
 	},
@@ -101,7 +106,8 @@ export const greet = fedServerSetup.enqueueActions(({context, event, enqueue}) =
 		if (context.assignments.size > 0) enqueue({type: 'send', params: own.versionOpened(context, from)});
 		return enqueue.assign({isMainServerHere: true});
 	}
-	const member = {incarnation: body.incarnation, samples: body.samples, silentChecks: 0};
+	const {incarnation, samples, agreement} = body;
+	const member = {incarnation, samples, silentChecks: 0, ...(context.sharing && {cut: agreement.cut})};
 	const gone = context.round < 0 ? context.gone.filter(client => client !== from) : context.gone;
 	enqueue.assign({gone, roster: withEntry(context.roster, from, member)});
 	const opening = openingOf(context, from);
@@ -126,7 +132,8 @@ export const takeUpload = fedServerSetup.enqueueActions(({context, event, enqueu
 	enqueue({type: 'send', params: verdict.answer});
 	if (verdict.as === 'none') return;
 	const since = verdict.as === 'late' ? entryOf(context.late, event.from)! : context;
-	const upload: Upload = {...event.body, client: event.from, baseVersion: since.adapterVersion};
+	const cut = cutOfUpload(context, event);
+	const upload: Upload = {...event.body, client: event.from, baseVersion: since.adapterVersion, ...cut};
 	const {openedAtMs} = since;
 	enqueue.assign({
 		statistics: plan.withStatistics(context, upload, {openedAtMs, atMs: event.atMs}),

@@ -21,6 +21,7 @@ import {
 	takeHeartbeat,
 	takeUpload,
 } from './fed-server-setup.ts';
+import {sharedBlocksAsked} from './shared-blocks.ts';
 
 /** The oldest uploads, as many as an aggregation takes. */
 const takeBuffer = fedServerSetup.assign(({context}) => ({
@@ -41,6 +42,7 @@ export const fedServerMachine = fedServerSetup.createMachine({
 		isMainServerHere: false,
 		cohort: [],
 		uploads: emptyTable,
+		shared: null,
 		gone: [],
 		stepsDone: 0,
 		openedAtMs: null,
@@ -128,6 +130,7 @@ export const fedServerMachine = fedServerSetup.createMachine({
 									target: 'closing',
 									actions: [{type: 'send', params: say.voidReport}, closeRound],
 								},
+								{guard: 'isSharing', target: 'awaitingShared', actions: closeRound},
 								{guard: 'isClosed', target: 'aggregating', actions: closeRound},
 								{guard: 'isVoid', target: 'closing', actions: [{type: 'send', params: say.voidReport}, closeRound]},
 							],
@@ -143,6 +146,24 @@ export const fedServerMachine = fedServerSetup.createMachine({
 									target: 'collecting',
 									reenter: true,
 									actions: [assign({isPauseAsked: false}), openAgain],
+								},
+							},
+						},
+						// Blocks that the main server holds for clients of smaller cuts are averaged with the others' uploads.
+						awaitingShared: {
+							tags: 'quiet',
+							entry: {type: 'send', params: sharedBlocksAsked},
+							after: {answerTimeout: {target: 'awaitingShared', reenter: true}},
+							on: {
+								'shared-blocks': {
+									guard: 'isAskedFor',
+									target: 'aggregating',
+									actions: assign({shared: ({event}) => event.body.tensors}),
+								},
+								'host.restored': {
+									target: 'awaitingShared',
+									reenter: true,
+									actions: assign({isPauseAsked: false}),
 								},
 							},
 						},
@@ -185,6 +206,7 @@ export const fedServerMachine = fedServerSetup.createMachine({
 							entry: assign(({context}) => ({
 								stepsDone: context.stepsDone + (isOwnPace(context) ? 0 : roundSteps(context)),
 								uploads: emptyTable,
+								shared: null,
 								cohort: [],
 								counting: [],
 							})),

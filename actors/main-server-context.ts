@@ -36,46 +36,67 @@ export type Replica = {readonly updates: number; readonly accumulated: number; r
 /** The last answer to a client, kept for repeats. */
 export type Reply = HandledBody<'gradient'> & {readonly client: string};
 
-export type MainServerContext = MainServerInput & {
-	readonly round: number;
-	readonly steps: number;
-	/** The first step of the round that is not done; under `parallel` the cohort takes each together. */
-	readonly nextStep: number;
-	readonly adapterVersion: number;
-	readonly cohort: readonly CohortMember[];
-	/** Members when the round opened. */
-	readonly cohortSize: number;
-	/** The deadline of the step that is collected is past. */
-	readonly isDeadlinePast: boolean;
-	/** By client, under `replicas`. */
-	readonly replicas: Table<Replica>;
-	/** Copies to average before anything else, with weights that sum to 1. */
-	readonly averaging: readonly CohortMember[];
-	/** Incarnations by client: what an older one sends is refused. */
-	readonly incarnations: Table<number>;
-	readonly inbox: Table<Pending>;
-	/** Clients of the inbox by the number of their batch's arrival. */
-	readonly queue: Table<string>;
-	/** No arrival before this one waits. */
-	readonly oldestArrival: number;
-	readonly replies: Table<Reply>;
-	/** Members of the cohort that have taken all steps of the round. */
-	readonly finished: number;
-	readonly arrivals: number;
-	readonly plan: StepPlan;
-	readonly serverVersion: number;
-	/** Steps since the last optimizer step, for accumulation. */
-	readonly accumulated: number;
-	readonly isPublishing: boolean;
-	readonly isPauseAsked: boolean;
-	readonly isWelcome: boolean;
-	readonly isOver: boolean;
-	readonly failure: string | null;
+/** What the main server remembers of the blocks it shares. */
+export type SharingContext = {
+	/** A global adapter to take over, and the one that is being taken over. */
+	readonly adoption: TensorHandle | null;
+	readonly adopting: TensorHandle | null;
+	/** The round whose end the fed server asks for; nothing is trained in it any more. */
+	readonly sharedAsked: number | null;
+	readonly isRoundClosed: boolean;
 };
+
+export type MainServerContext = MainServerInput &
+	SharingContext & {
+		readonly round: number;
+		readonly steps: number;
+		/** The first step of the round that is not done; under `parallel` the cohort takes each together. */
+		readonly nextStep: number;
+		readonly adapterVersion: number;
+		readonly cohort: readonly CohortMember[];
+		/** Members when the round opened. */
+		readonly cohortSize: number;
+		/** The deadline of the step that is collected is past. */
+		readonly isDeadlinePast: boolean;
+		/** By client, under `replicas`. */
+		readonly replicas: Table<Replica>;
+		/** Copies to average before anything else, with weights that sum to 1. */
+		readonly averaging: readonly CohortMember[];
+		/** Incarnations by client: what an older one sends is refused. */
+		readonly incarnations: Table<number>;
+		/** By client, where cuts are unlike. */
+		readonly cuts: Table<number>;
+		readonly inbox: Table<Pending>;
+		/** Clients of the inbox by the number of their batch's arrival. */
+		readonly queue: Table<string>;
+		/** No arrival before this one waits. */
+		readonly oldestArrival: number;
+		readonly replies: Table<Reply>;
+		/** Members of the cohort that have taken all steps of the round. */
+		readonly finished: number;
+		readonly arrivals: number;
+		readonly plan: StepPlan;
+		readonly serverVersion: number;
+		/** Steps since the last optimizer step, for accumulation. */
+		readonly accumulated: number;
+		readonly isPublishing: boolean;
+		readonly isPauseAsked: boolean;
+		readonly isWelcome: boolean;
+		readonly isOver: boolean;
+		readonly failure: string | null;
+	};
 
 export type MainServerEvent =
 	| Incoming<
-			'hello' | 'welcome' | 'refused' | 'round-opened' | 'roster-changed' | 'activations' | 'leave' | 'run-finished'
+			| 'hello'
+			| 'welcome'
+			| 'refused'
+			| 'round-opened'
+			| 'roster-changed'
+			| 'activations'
+			| 'leave'
+			| 'shared-blocks-asked'
+			| 'run-finished'
 	  >
 	| HostEvent
 	| {
@@ -86,4 +107,6 @@ export type MainServerEvent =
 			tensors: Record<string, TensorHandle>;
 	  }
 	| {type: 'averageReplicas.done'}
+	| {type: 'adoptShared.done'}
+	| {type: 'readShared.done'; tensors: TensorHandle}
 	| {type: 'readAdapter.done'; tensors: TensorHandle};

@@ -13,6 +13,7 @@ import type {MainServerContext, MainServerEvent, MainServerInput, Replica, Reply
 import * as say from './main-server-messages.ts';
 import {hasEnough, normalised, planStep, type StepPlan, type WaitingBatch} from './policies/server-update.ts';
 import {planStepClosing} from './policies/step-closing.ts';
+import {adoptionOf, noSharing, sharedBlocks} from './shared-blocks.ts';
 import {unprovidedAction, unprovidedPass} from './unprovided.ts';
 
 /** The batches of the inbox in order of arrival. */
@@ -33,15 +34,16 @@ function* inOrder(context: MainServerContext): Iterable<WaitingBatch> {
 
 const nextPlan = (context: MainServerContext): StepPlan | undefined => {
 	const {update, round, cohort, cohortSize, inbox, finished, isDeadlinePast, stepClosing: closing} = context;
+	if (context.isRoundClosed) return undefined;
 	if (!hasEnough(update, {cohort: cohort.length, waiting: inbox.size, finished, isDeadlinePast})) return undefined;
 	return planStep(update, {round, cohort, waiting: inOrder(context), finished, closing, cohortSize, isDeadlinePast});
 };
 
 /** What the step pass needs of each batch, in the plan's order. */
-const partsOf = ({plan, inbox}: MainServerContext) =>
+const partsOf = ({plan, inbox, agreement, cuts}: MainServerContext) =>
 	plan.map(({client, weight}) => {
 		const {lengths, targets, round, step} = entryOf(inbox, client)!;
-		return {client, weight, lengths, targets, round, step};
+		return {client, weight, lengths, targets, round, step, ...(agreement.cuts && {cut: entryOf(cuts, client)})};
 	});
 
 /** Batches of the open round that wait, of members that are still here. */
@@ -110,6 +112,8 @@ const machineSetup = setup({
 	actors: {
 		mainStep: unprovidedPass<MainServerEvent>('mainStep'),
 		averageReplicas: unprovidedPass<MainServerEvent>('averageReplicas'),
+		adoptShared: unprovidedPass<MainServerEvent>('adoptShared'),
+		readShared: unprovidedPass<MainServerEvent>('readShared'),
 		readAdapter: unprovidedPass<MainServerEvent>('readAdapter'),
 	},
 	actions: {send: (_, _message: Outgoing) => unprovidedAction('send')()},
@@ -128,6 +132,8 @@ const machineSetup = setup({
 			waitingMembers(context).length > 0,
 		isNobodyWaiting: ({context}) => waitingMembers(context).length === 0,
 		isAveraging: ({context}) => context.averaging.length > 0,
+		isAdopting: ({context}) => context.adoption !== null,
+		isShareAsked: ({context}) => context.sharedAsked !== null,
 		isPublishing: ({context}) => context.isPublishing,
 		isOver: ({context}) => context.isOver,
 	},
@@ -146,6 +152,7 @@ const greet = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	const {from, body} = event;
 	const isReturn = body.incarnation > (entryOf(context.incarnations, from) ?? -1);
 	enqueue.assign({incarnations: withEntry(context.incarnations, from, body.incarnation)});
+	if (context.agreement.cuts) enqueue.assign({cuts: withEntry(context.cuts, from, body.agreement.cut)});
 	if (!isReturn) return;
 	// What a former incarnation left here is not the new one's; what is under way is applied and stays its own.
 	const isUnderWay = context.plan.some(({client}) => client === from);
@@ -181,9 +188,12 @@ const roundEnd = ({cohort, replicas, averaging}: MainServerContext) => {
 
 const takeRound = machineSetup.assign(({context, event}) => {
 	if (event.type !== 'round-opened') return {};
-	const {round, steps, adapterVersion, cohort} = event.body;
+	const {round, steps, adapterVersion, cohort, tensors} = event.body;
 	return {
 		...roundEnd(context),
+		...adoptionOf(context, tensors),
+		sharedAsked: null,
+		isRoundClosed: false,
 		round,
 		steps,
 		nextStep: 0,
@@ -261,6 +271,23 @@ const losePeers = machineSetup.assign(({context, event}) => {
 	return {...narrowed(context, cohortWithout(context.cohort, gone)), ...inboxWithout(context, gone)};
 });
 
+/** The round is over: nothing is trained in it any more, and its end is told, or what this server missed is asked for. */
+const closeRound = machineSetup.enqueueActions(({context, event, enqueue}) => {
+	if (event.type !== 'shared-blocks-asked') return;
+	const {round} = event.body;
+	if (round > context.round) enqueue({type: 'send', params: say.hello({context})});
+	if (round === context.round) enqueue.assign({isRoundClosed: true, sharedAsked: round});
+});
+
+const beginAdoption = machineSetup.assign(({context}) => ({adopting: context.adoption, adoption: null}));
+
+const tellShared = machineSetup.enqueueActions(({context, event, enqueue}) => {
+	// A round that opened meanwhile no longer asks.
+	if (event.type !== 'readShared.done' || context.sharedAsked === null) return;
+	enqueue({type: 'send', params: sharedBlocks(context, context.sharedAsked, event.tensors)});
+	enqueue.assign({sharedAsked: null});
+});
+
 const takePlan = machineSetup.assign(({context}) => ({plan: nextPlan(context)!}));
 
 export const mainServerMachine = machineSetup.createMachine({
@@ -276,7 +303,9 @@ export const mainServerMachine = machineSetup.createMachine({
 		isDeadlinePast: false,
 		replicas: emptyTable,
 		averaging: [],
+		...noSharing,
 		incarnations: emptyTable,
+		cuts: emptyTable,
 		inbox: emptyTable,
 		queue: emptyTable,
 		oldestArrival: 0,
@@ -304,9 +333,11 @@ export const mainServerMachine = machineSetup.createMachine({
 		],
 		'roster-changed': {actions: losePeers},
 		leave: {actions: losePeers},
+		'shared-blocks-asked': {actions: closeRound},
 		'run-finished': {
 			actions: assign(({context, event}) => ({
 				...roundEnd(context),
+				...adoptionOf(context, event.body.tensors),
 				isOver: true,
 				adapterVersion: event.body.adapterVersion,
 				isPublishing: context.isAdapterPublished,
@@ -335,6 +366,8 @@ export const mainServerMachine = machineSetup.createMachine({
 		collecting: {
 			tags: 'quiet',
 			always: [
+				{guard: 'isAdopting', target: 'adoptingShared', actions: beginAdoption},
+				{guard: 'isShareAsked', target: 'readingShared'},
 				{guard: 'isAveraging', target: 'averaging'},
 				{guard: 'isPublishing', target: 'publishing'},
 				{guard: 'isOver', target: 'finished'},
@@ -348,11 +381,20 @@ export const mainServerMachine = machineSetup.createMachine({
 			after: {stepDeadline: {actions: assign({isDeadlinePast: true})}},
 			always: [
 				{guard: 'isOver', target: 'collecting'},
+				{guard: 'isShareAsked', target: 'collecting'},
 				{guard: 'hasStep', target: 'stepping', actions: takePlan},
 				{guard: 'isStepVoid', target: 'collecting', actions: skipStep},
 				{guard: 'isNobodyWaiting', target: 'collecting'},
 			],
 			on: {'host.restored': {target: 'awaitingQuorum', reenter: true, actions: assign({isPauseAsked: false})}},
+		},
+		adoptingShared: {
+			invoke: {src: 'adoptShared', input: ({context}) => ({tensors: {adapter: context.adopting!}})},
+			on: {'adoptShared.done': {target: 'collecting', actions: assign({adopting: null})}},
+		},
+		readingShared: {
+			invoke: {src: 'readShared', input: () => ({})},
+			on: {'readShared.done': {target: 'collecting', actions: tellShared}},
 		},
 		averaging: {
 			invoke: {src: 'averageReplicas', input: ({context}) => ({members: context.averaging})},

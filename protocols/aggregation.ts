@@ -31,5 +31,15 @@ export type AggregationKernel =
 /** An upload in a plan, by its client and round. */
 export type AggregationMember = CohortMember & {readonly round: number};
 
-/** Which kernel combines which uploads, in this order; weights sum to 1. Without members the global adapter stays as it is. */
-export type AggregationPlan = {readonly kernel: AggregationKernel; readonly members: readonly AggregationMember[]};
+/** Blocks `[from, to)` of which the main server's copy counts with a weight: the members' that do not hold them. */
+export type SharedWeight = {readonly from: number; readonly to: number; readonly weight: number};
+
+/**
+Which kernel combines which uploads, in this order; weights sum to 1. Without members the global adapter stays as it is. Under unlike
+cuts a block is combined of the members that hold it and of the main server's copy.
+*/
+export type AggregationPlan = {
+	readonly kernel: AggregationKernel;
+	readonly members: readonly AggregationMember[];
+	readonly shared?: readonly SharedWeight[];
+};

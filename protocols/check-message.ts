@@ -58,6 +58,7 @@ const tensorNames: Partial<Record<Verb, readonly string[]>> = {
 	gradient: ['gradient'],
 	'round-opened': ['*'],
 	upload: ['*'],
+	'shared-blocks': ['*'],
 	'server-adapter': ['*'],
 	'run-finished': ['*'],
 };

@@ -29,8 +29,10 @@ export const agreementSchema = Type.Object({
 	modelHash: hash,
 	/** SHA-256 of the vocabulary. */
 	vocabularyHash: hash,
-	/** The client holds blocks `[0, cut)`. */
+	/** The client holds blocks `[0, cut)`; of servers the smallest. */
 	cut: count(10_000),
+	/** Of a server whose clients have unlike cuts: those it takes. */
+	cuts: Type.Optional(Type.Array(count(10_000), {maxItems: 1024})),
 	/** The sender's own. */
 	rank: Type.Integer({minimum: 1, maximum: 65_536}),
 	/** Of a server whose clients have unlike ranks: those it takes. */
@@ -131,6 +133,10 @@ const upload = Type.Object({
 	tensors,
 });
 const uploadAccepted = Type.Object({round: count()});
+/** The fed server to the main server once a round has closed, where clients have unlike cuts. */
+const sharedBlocksAsked = Type.Object({round: count()});
+/** The answer. Tensors: the main server's adapter of the blocks between the smallest and the largest cut. */
+const sharedBlocks = Type.Object({round: count(), tensors});
 /** A client to the fed server, every third of its lease. */
 const heartbeat = Type.Object({incarnation: count(), round: Type.Integer({minimum: -1}), isIdle: Type.Boolean()});
 const leave = Type.Object({incarnation: count(), reason: text});
@@ -158,6 +164,8 @@ export const messageSchemas = {
 	'step-skipped': stepSkipped,
 	upload,
 	'upload-accepted': uploadAccepted,
+	'shared-blocks-asked': sharedBlocksAsked,
+	'shared-blocks': sharedBlocks,
 	heartbeat,
 	leave,
 	'server-adapter': serverAdapter,
@@ -185,6 +193,8 @@ export const messageRoutes: Record<
 	'step-skipped': {from: ['main-server'], reach: 'one'},
 	upload: {from: ['client'], reach: 'one'},
 	'upload-accepted': {from: ['fed-server'], reach: 'one'},
+	'shared-blocks-asked': {from: ['fed-server'], reach: 'one'},
+	'shared-blocks': {from: ['main-server'], reach: 'one'},
 	heartbeat: {from: ['client', 'main-server'], reach: 'one'},
 	leave: {from: ['client'], reach: 'all'},
 	'server-adapter': {from: ['main-server'], reach: 'all'},

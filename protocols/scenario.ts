@@ -98,7 +98,17 @@ export const scenarioSchema = section({
 	description: Type.String({default: '', description: 'one line for `cutlayer run --list`'}),
 	seed: Type.Integer({minimum: 0, maximum: 2 ** 31 - 1, default: 1}),
 	model: Type.String({minLength: 1, default: 'smollm2-135m', description: 'a name, a folder or a .gguf file'}),
-	cut: integer(0, 6, 'the clients hold blocks [0, cut)'),
+	cut: Type.Union(
+		[
+			Type.Integer({minimum: 0, maximum: 1e9, description: 'a whole number from 0 on'}),
+			Type.Array(Type.Integer({minimum: 0, maximum: 1e9}), {
+				minItems: 1,
+				maxItems: 100_000,
+				description: 'a list of them that clients take in turn',
+			}),
+		],
+		{default: 6, description: 'the clients hold blocks [0, cut)'},
+	),
 	mainServer: flag(true, 'false = the clients hold the whole model (FedLoRA, CenLoRA)'),
 	clients: integer(1, 3, 'how many'),
 	lora: section(lora.properties, {default: {}}),

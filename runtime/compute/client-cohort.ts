@@ -7,6 +7,7 @@ import type {PassResult} from '../../protocols/ports.ts';
 import {i32View, type NamedTensors} from '../../protocols/tensor.ts';
 import type {AdapterRows} from '../model/adapted-linear.ts';
 import type {DropoutGroup} from '../model/dropout.ts';
+import {blocksOf} from '../model/lora.ts';
 import {atRank} from '../model/ranks.ts';
 import type {SplitModel} from '../model/split.ts';
 import {keyWords} from '../random.ts';
@@ -64,7 +65,8 @@ export function adopt({spec, trainer}: ClientState, tensors: NamedTensors): void
 	const {lora, isAFrozen, adoption, optimizerAtRound} = spec;
 	const {adapter, overlay} = receivedAdapter(given);
 	const fitting = isAFrozen ? adapter : atRank(adapter, lora.rank, adoption === 'rescale' ? lora : undefined);
-	trainer.adopt({adapter: fitting, overlay}, optimizerAtRound);
+	// Clients of larger cuts have blocks of which this one knows nothing.
+	trainer.adopt({adapter: blocksOf(fitting, spec.part), overlay}, optimizerAtRound);
 }
 
 /** A forward pass whose gradient never came keeps nothing. */

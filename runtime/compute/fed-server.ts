@@ -4,7 +4,7 @@ The fed server's arithmetic: combines uploads as the plan says. It never trains.
 import type {AggregationKernel, AggregationPlan} from '../../protocols/aggregation.ts';
 import type {PassResult} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
-import {weightedMean} from '../model/combine.ts';
+import {meanByBlock, weightedMean} from '../model/combine.ts';
 import {normWeights, truncatedProducts, zeroPadded} from '../model/combine-ranks.ts';
 import {clipDelta, coordinateMedian, multiKrum, trimmedMean} from '../model/combine-robust.ts';
 import type {ModelConfig} from '../model/config.ts';
@@ -31,6 +31,8 @@ type Combined = {
 	readonly weights: readonly number[];
 	/** What each upload began from, as its client got it. */
 	readonly bases: () => readonly AdapterTensors[];
+	/** The weighted mean, block by block where blocks have unlike owners. */
+	readonly mean: () => AdapterTensors;
 };
 
 export class FedServerCompute implements Passes {
@@ -52,15 +54,18 @@ export class FedServerCompute implements Passes {
 
 	/** The next global adapter from uploads in groups `0`, `1`, ... in the order of the plan. */
 	aggregate(input: unknown, tensors: NamedTensors): PassResult {
-		const {members, kernel} = (input as {plan: AggregationPlan}).plan;
+		const {members, kernel, shared = []} = (input as {plan: AggregationPlan}).plan;
 		const uploads = members.map((_, index) => fromNamedTensors(unpackedAdapter(pick(tensors, `${index}`))));
 		const weights = members.map(member => member.weight);
 		const bases = () => members.map((_, index) => fromNamedTensors(unpackedAdapter(pick(tensors, `base${index}`))));
-		this.#adapter = toNamedTensors(this.#combine(kernel, {uploads, weights, bases}));
+		const copy = fromNamedTensors(unpackedAdapter(pick(tensors, 'shared')));
+		const mean = () =>
+			shared.length > 0 ? meanByBlock(uploads, weights, {copy, weights: shared}) : weightedMean(uploads, weights);
+		this.#adapter = toNamedTensors(this.#combine(kernel, {uploads, weights, bases, mean}));
 		return this.readAdapter();
 	}
 
-	#combine(kernel: AggregationKernel, {uploads, weights, bases}: Combined): AdapterTensors {
+	#combine(kernel: AggregationKernel, {uploads, weights, bases, mean}: Combined): AdapterTensors {
 		const adapter = fromNamedTensors(this.#adapter);
 		const {lora} = this.#spec;
 		switch (kernel.kind) {
@@ -75,12 +80,12 @@ export class FedServerCompute implements Passes {
 				// The next adapter adds to what is fused: B is zero again, and A looks another way than before.
 				return initAdapter(this.#config, lora, this.#spec.part, `${this.#spec.seed}.${this.#overlays}`);
 			case 'mean-and-residual': {
-				const {mean, residual} = meanAndResidual(uploads, weights, lora);
+				const {mean: factors, residual} = meanAndResidual(uploads, weights, lora);
 				this.#lay(residual);
-				return mean;
+				return factors;
 			}
 			case 'mean':
-				return weightedMean(uploads, weights);
+				return mean();
 			case 'median':
 				return coordinateMedian(uploads);
 			case 'trimmed-mean':
@@ -101,7 +106,7 @@ export class FedServerCompute implements Passes {
 			}
 			default:
 				this.#moments ??= initialMoments(kernel, adapter);
-				return serverStep(kernel, this.#moments, {adapter, mean: weightedMean(uploads, weights)});
+				return serverStep(kernel, this.#moments, {adapter, mean: mean()});
 		}
 	}
 

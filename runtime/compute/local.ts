@@ -14,7 +14,7 @@ import {FedServerCompute} from './fed-server.ts';
 import {MainServerCompute} from './main-server.ts';
 import {pick} from './names.ts';
 import type {Pass, Passes} from './passes.ts';
-import type {ActorSpec} from './spec.ts';
+import {type ActorSpec, tailParts} from './spec.ts';
 
 export class LocalCompute implements Compute {
 	readonly #backend: Backend;
@@ -68,7 +68,8 @@ export class LocalCompute implements Compute {
 
 	async #open(actor: string, spec: ActorSpec, initial: NamedTensors): Promise<Passes> {
 		if (spec.kind === 'client') return new ClientCompute(actor, spec, await this.#model(spec.part), initial);
-		if (spec.kind === 'main-server') return new MainServerCompute(spec, await this.#model(spec.part), initial);
+		if (spec.kind === 'main-server')
+			return new MainServerCompute(spec, await Promise.all(tailParts(spec).map(part => this.#model(part))), initial);
 		if (spec.kind === 'fed-server') return new FedServerCompute(spec, this.#source.config, initial);
 		return new EvaluatorCompute(spec, await Promise.all(spec.parts.map(part => this.#model(part))), initial);
 	}

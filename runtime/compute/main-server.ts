@@ -5,13 +5,15 @@ import type {CohortMember} from '../../protocols/messages.ts';
 import type {PassResult} from '../../protocols/ports.ts';
 import {i32View, type NamedTensors, type Tensor} from '../../protocols/tensor.ts';
 import {weightedMean} from '../model/combine.ts';
+import {blocksOf, fromNamedTensors, toNamedTensors} from '../model/lora.ts';
 import type {SplitModel} from '../model/split.ts';
 import {dropoutKey} from './client-cohort.ts';
 import {pick, prefixed} from './names.ts';
 import type {Passes} from './passes.ts';
-import type {ActorSpec} from './spec.ts';
+import type {ActorSpec, TrainerSpec} from './spec.ts';
+import {down, forget, type Stretch, type TailBatch, trainStretches, up} from './tail.ts';
 import {type SavedTrainer, Trainer} from './trainer.ts';
-import {packed, unpacked} from './wire.ts';
+import {packed, packedAdapter, receivedAdapter, unpacked} from './wire.ts';
 
 type Spec = Extract<ActorSpec, {kind: 'main-server'}>;
 
@@ -22,6 +24,8 @@ export type StepPart = {
 	readonly lengths: readonly number[];
 	readonly round: number;
 	readonly step: number;
+	/** Where cuts are unlike: the block at which its rows enter. */
+	readonly cut?: number;
 };
 
 type StepInput = {
@@ -32,7 +36,11 @@ type StepInput = {
 	readonly replica?: string;
 };
 
-type Saved = SavedTrainer & {readonly replicas: Readonly<Record<string, SavedTrainer>>};
+type Saved = SavedTrainer & {
+	readonly replicas: Readonly<Record<string, SavedTrainer>>;
+	/** Of the blocks between unlike cuts. */
+	readonly stretches?: readonly SavedTrainer[];
+};
 
 type Joined = {
 	readonly activations: Float32Array;
@@ -49,13 +57,24 @@ export class MainServerCompute implements Passes {
 	readonly #spec: Spec;
 	readonly #model: SplitModel;
 	readonly #trainer: Trainer;
+	/** The blocks between unlike cuts; none where cuts are alike. */
+	readonly #stretches: readonly Stretch[];
 	/** SplitFed V1: copies by client, each with an optimizer of its own. */
 	readonly #replicas = new Map<string, Trainer>();
 
-	constructor(spec: Spec, model: SplitModel, initial: NamedTensors) {
+	/** `models`: those of `tailParts`. */
+	constructor(spec: Spec, models: readonly SplitModel[], initial: NamedTensors) {
 		this.#spec = spec;
-		this.#model = model;
-		this.#trainer = new Trainer(spec, model.config, initial);
+		this.#model = models.at(-1)!;
+		const {config} = this.#model;
+		const trainerOf = ({part}: SplitModel, changes: Partial<TrainerSpec>) =>
+			new Trainer({...spec, ...changes, part}, config, toNamedTensors(blocksOf(fromNamedTensors(initial), part)));
+		this.#trainer = trainerOf(this.#model, {});
+		const {proximalMu} = spec.shared ?? {};
+		this.#stretches = models.slice(0, -1).map(model => ({
+			model,
+			trainer: trainerOf(model, proximalMu === undefined ? {} : {proximalMu}),
+		}));
 	}
 
 	/**
@@ -63,34 +82,79 @@ export class MainServerCompute implements Passes {
 	(the default) or of p_i L_i. The rows of two batches never meet, so dL_i/dS_i is the rows' gradient over p_i.
 	*/
 	mainStep(input: unknown, tensors: NamedTensors): PassResult {
-		const {parts, isApplied, optimizerStep, replica} = input as StepInput;
+		const {parts: planned, isApplied, optimizerStep, replica} = input as StepInput;
 		const trainer = replica === undefined ? this.#trainer : this.#replica(replica);
-		const joined = join(
-			parts,
-			parts.map((_, index) => pick(tensors, `${index}`)),
-			this.#model.config.hidden,
-		);
-		const wantsInputGradient = this.#spec.part.from > 0;
-		const {activations, lengths, positions, labels, weights} = joined;
-		const {targetLosses, inputGradient, gradients} = this.#model.trainStep(
-			{activations, lengths},
-			{positions, labels, weights, labelSmoothing: this.#spec.labelSmoothing},
-			trainer.adapter,
-			{wantsInputGradient, ...this.#dropout(parts, joined)},
-		);
-		const gradientNorm = trainer.train(gradients[0]!, {weight: labels.length, isApplied, optimizerStep});
-		const losses = parts.map((_, index) => mean(targetLosses, joined.targetStarts, index));
-		const answers = parts.map(
-			(part, index) => [`${index}.gradient`, this.#answer(part, inputGradient, joined, index)] as const,
-		);
+		const order = [...planned.keys()].toSorted((a, b) => this.#cutOf(planned[a]!) - this.#cutOf(planned[b]!));
+		const parts = order.map(place => planned[place]!);
+		const groups = order.map(place => pick(tensors, `${place}`));
+		// What is computed in place is a copy.
+		const joined = join(parts, groups, this.#model.config.hidden, this.#stretches.length > 0);
+		const {targetLosses, inputGradient, gradients, passed, batch} = this.#tailStep(parts, joined, trainer);
+		const applied = {isApplied, optimizerStep};
+		const below = inputGradient ? down(passed, batch, inputGradient) : [];
+		const norms = [
+			trainer.train(gradients[0]!, {weight: joined.labels.length, ...applied}),
+			...trainStretches(passed, below, batch, applied),
+		];
+		const losses = planned.map((_, place) => mean(targetLosses, joined.targetStarts, order.indexOf(place)));
+		const answers = planned.flatMap((part, place) => {
+			const answer = this.#cutOf(part) > 0 && this.#answer(part, inputGradient, joined, order.indexOf(place));
+			return answer ? [[`${place}.gradient`, answer] as const] : [];
+		});
 		return {
-			output: {losses, gradientNorm, isApplied},
-			tensors: wantsInputGradient ? Object.fromEntries(answers as [string, Tensor][]) : {},
+			output: {losses, gradientNorm: Math.hypot(...norms), isApplied},
+			tensors: Object.fromEntries(answers),
 		};
 	}
 
+	#cutOf({cut}: StepPart): number {
+		return cut ?? this.#spec.part.from;
+	}
+
+	/** Up through the stretches between the cuts, and the step of what is above all of them. */
+	#tailStep(parts: readonly StepPart[], joined: Joined, trainer: Trainer) {
+		const {activations, lengths, positions, labels, weights} = joined;
+		const {dropout} = this.#dropout(parts, joined);
+		const batch: TailBatch = {
+			...joined,
+			lengths: parts.map(part => part.lengths),
+			batches: parts.map(part => ({weight: part.weight, cut: this.#cutOf(part)})),
+		};
+		const passed = up(this.#stretches, batch, dropout);
+		try {
+			const step = this.#model.trainStep(
+				{activations, lengths},
+				{positions, labels, weights, labelSmoothing: this.#spec.labelSmoothing},
+				trainer.adapter,
+				{wantsInputGradient: this.#model.part.from > 0, dropout},
+			);
+			return {...step, passed, batch};
+		} catch (error) {
+			forget(passed);
+			throw error;
+		}
+	}
+
 	readAdapter(): PassResult {
-		return {output: {}, tensors: this.#trainer.read()};
+		return {output: {}, tensors: Object.assign({}, ...this.#trainers.map(trainer => trainer.read())) as NamedTensors};
+	}
+
+	/** The blocks that clients of larger cuts hold too. */
+	readShared(): PassResult {
+		const read = Object.assign({}, ...this.#stretches.map(({trainer}) => trainer.read())) as NamedTensors;
+		return {output: {}, tensors: packedAdapter(read, this.#spec.shared!.wireAdapter)};
+	}
+
+	/** Takes over those blocks of a global adapter, as a client does. */
+	adoptShared(_input: unknown, tensors: NamedTensors): PassResult {
+		const {adapter} = receivedAdapter(pick(tensors, 'adapter'));
+		for (const {model, trainer} of this.#stretches)
+			trainer.adopt({adapter: blocksOf(adapter, model.part)}, this.#spec.shared!.optimizerAtRound);
+		return {output: {}, tensors: {}};
+	}
+
+	get #trainers(): readonly Trainer[] {
+		return [...this.#stretches.map(({trainer}) => trainer), this.#trainer];
 	}
 
 	/** The mean of the copies becomes the adapter of all, and every copy goes on from it with its own moments. */
@@ -110,12 +174,20 @@ export class MainServerCompute implements Passes {
 		const {output, tensors} = this.#trainer.save();
 		const groups = saved.map(([client, {tensors: own}]) => prefixed(`replica.${client}`, own));
 		const replicas = Object.fromEntries(saved.map(([client, {output: own}]) => [client, own]));
-		return {output: {...output, replicas}, tensors: Object.assign({}, tensors, ...groups) as NamedTensors};
+		const between = this.#stretches.map(({trainer}) => trainer.save());
+		const stretches = between.map(({output: own}) => own);
+		const own = between.map((one, index) => prefixed(`stretch.${index}`, one.tensors));
+		return {
+			output: {...output, replicas, ...(stretches.length > 0 && {stretches})},
+			tensors: Object.assign({}, tensors, ...groups, ...own) as NamedTensors,
+		};
 	}
 
 	restore(input: unknown, tensors: NamedTensors): PassResult {
-		const {replicas, ...own} = input as Saved;
+		const {replicas, stretches = [], ...own} = input as Saved;
 		this.#trainer.restore(own, tensors);
+		for (const [index, saved] of stretches.entries())
+			this.#stretches[index]!.trainer.restore(saved, pick(tensors, `stretch.${index}`));
 		for (const [client, saved] of Object.entries(replicas))
 			this.#replica(client).restore(saved, pick(tensors, `replica.${client}`));
 		return {output: {}, tensors: {}};
@@ -158,15 +230,16 @@ export class MainServerCompute implements Passes {
 	}
 }
 
-/** The batches of a step as one packed batch; a single batch is not copied. */
-function join(parts: readonly StepPart[], groups: readonly NamedTensors[], hidden: number): Joined {
+/** The batches of a step as one packed batch; a single batch is copied only when asked for. */
+function join(parts: readonly StepPart[], groups: readonly NamedTensors[], hidden: number, isCopied: boolean): Joined {
 	const activations = groups.map(group => unpacked(group.activations!));
 	const positions = groups.map(group => i32View(group.targetPositions!));
 	const labels = groups.map(group => i32View(group.labels!));
 	const rowStarts = starts(activations.map(values => values.length / hidden));
 	const targetStarts = starts(labels.map(values => values.length));
+	const isView = parts.length === 1 && !isCopied;
 	const joined = {
-		activations: parts.length === 1 ? activations[0]! : new Float32Array(rowStarts.at(-1)! * hidden),
+		activations: isView ? activations[0]! : new Float32Array(rowStarts.at(-1)! * hidden),
 		lengths: parts.flatMap(part => part.lengths),
 		positions: new Int32Array(targetStarts.at(-1)!),
 		labels: new Int32Array(targetStarts.at(-1)!),
@@ -176,7 +249,7 @@ function join(parts: readonly StepPart[], groups: readonly NamedTensors[], hidde
 	};
 	parts.forEach((part, index) => {
 		const [row, target] = [rowStarts[index]!, targetStarts[index]!];
-		if (parts.length > 1) joined.activations.set(activations[index]!, row * hidden);
+		if (!isView) joined.activations.set(activations[index]!, row * hidden);
 		joined.positions.set(
 			positions[index]!.map(position => position + row),
 			target,

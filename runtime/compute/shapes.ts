@@ -17,7 +17,14 @@ type Input = {
 	readonly step?: number;
 	readonly isApplied?: boolean;
 	readonly plan?: AggregationPlan;
-	readonly parts?: readonly {readonly lengths: readonly number[]; readonly round: number; readonly step: number}[];
+	readonly parts?: readonly Part[];
+};
+
+type Part = {
+	readonly lengths: readonly number[];
+	readonly round: number;
+	readonly step: number;
+	readonly cut?: number;
 };
 
 type Kept = {readonly spec: ActorSpec; readonly adapter: NamedTensors; overlay: NamedTensors; tokens: number};
@@ -75,12 +82,23 @@ export class ShapesCompute implements Compute {
 			case 'localStep':
 				return {output: {loss: lossAt(input), targets, tokens: total(lengths), gradientNorm: 1}};
 			case 'mainStep': {
-				const gradients = parts.map(part => this.#rows(total(part.lengths), wire));
+				const gradients = parts.flatMap((part, index) =>
+					part.cut === 0 ? [] : [[`${index}.gradient`, this.#rows(total(part.lengths), wire)] as const],
+				);
 				const output = {losses: parts.map(lossAt), gradientNorm: 1, isApplied};
-				return {output, tensors: Object.fromEntries(gradients.map((rows, index) => [`${index}.gradient`, rows]))};
+				return {output, tensors: Object.fromEntries(gradients)};
 			}
 			case 'averageReplicas':
+			case 'adoptShared':
 				return {};
+			case 'readShared': {
+				const {cuts, wireAdapter} = (spec as Extract<ActorSpec, {kind: 'main-server'}>).shared!;
+				const [from, to] = [cuts[0]!, cuts.at(-1)!];
+				const isShared = (name: string) => Number(name.split('.')[1]) >= from && Number(name.split('.')[1]) < to;
+				const shared = Object.entries(adapter).filter(([name]) => isShared(name));
+				const sent = shared.map(([name, {shape}]) => [name, this.#zero(shape, wireAdapter)] as const);
+				return {tensors: Object.fromEntries(sent)};
+			}
 			case 'reuse':
 				return {output: {isApplied, gradientNorm: 1}};
 			case 'aggregate':

@@ -1,6 +1,7 @@
 /**
 What an actor's arithmetic is made of: the part of the model it holds and how it trains. Plain JSON.
 */
+import {stretchesBetween} from '../../protocols/cuts.ts';
 import type {Dtype} from '../../protocols/tensor.ts';
 import type {LoraSpec} from '../model/lora.ts';
 import type {OptimizerSpec} from '../model/optimizer.ts';
@@ -32,6 +33,22 @@ their product counts what it counted there.
 */
 export type Adoption = 'truncate' | 'rescale';
 
+/** Of a main server whose clients have unlike cuts: its copy of the blocks between them trains and travels as a client's would. */
+export type SharedSpec = {
+	/** Ascending. */
+	readonly cuts: readonly number[];
+	readonly wireAdapter: Dtype;
+	readonly optimizerAtRound: 'keep' | 'reset';
+	readonly proximalMu?: number;
+};
+
+/** The parts a main server computes one after another; a single one where all cuts are alike. */
+export function tailParts({part, shared}: {readonly part: Part; readonly shared?: SharedSpec}): readonly Part[] {
+	if (!shared) return [part];
+	const stretches = stretchesBetween(shared.cuts).map(stretch => ({...stretch, hasEmbedding: false, hasHead: false}));
+	return [...stretches, {...part, from: shared.cuts.at(-1)!}];
+}
+
 /** The input of the pass `open`, by kind of actor. The optional tensors `initial.*` replace the keyed initial adapter. */
 export type ActorSpec =
 	| ({
@@ -42,7 +59,12 @@ export type ActorSpec =
 			/** Default `truncate`. */
 			readonly adoption?: Adoption;
 	  } & TrainerSpec)
-	| ({readonly kind: 'main-server'; readonly wire: Dtype; readonly clientGradient: 'own' | 'weighted'} & TrainerSpec)
+	| ({
+			readonly kind: 'main-server';
+			readonly wire: Dtype;
+			readonly clientGradient: 'own' | 'weighted';
+			readonly shared?: SharedSpec;
+	  } & TrainerSpec)
 	| {
 			readonly kind: 'fed-server';
 			readonly part: Part;

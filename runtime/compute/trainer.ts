@@ -42,6 +42,11 @@ export class Trainer {
 		return {alpha, isRankStabilised, tensors: this.#tensors, overlay: this.#overlay};
 	}
 
+	/** Gradients wait for the next optimizer step. */
+	get isGathering(): boolean {
+		return this.#sum !== undefined;
+	}
+
 	/** Takes over a global adapter, what it lacks stays; the moments stay unless `reset`. */
 	adopt(
 		{adapter, overlay}: {readonly adapter: AdapterTensors; readonly overlay?: AdapterTensors | undefined},

@@ -5,6 +5,7 @@ import {clientMachine} from '../../actors/client.ts';
 import {evaluatorMachine} from '../../actors/evaluator.ts';
 import {fedServerMachine} from '../../actors/fed-server.ts';
 import {mainServerMachine} from '../../actors/main-server.ts';
+import {distinctCuts} from '../../protocols/cuts.ts';
 import type {PassResult} from '../../protocols/ports.ts';
 import {ranksOf} from '../../protocols/ranks.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
@@ -114,7 +115,7 @@ export function openFedServer(context: ActorContext, checkpoint: () => Promise<v
 		machine: fedServerMachine,
 		input: plan.fedServerInput(scenario, plan.agreementOf(scenario, model), incarnation),
 		passes: ['readAdapter', 'aggregate'],
-		check: uploadCheck(ranksOf(scenario)),
+		check: uploadCheck(ranksOf(scenario), scenario.mainServer ? distinctCuts(scenario) : []),
 		stamped: 'upload',
 		overrides: {
 			checkpoint: () => checkpoint().then(() => ({output: {}, tensors: {}})),

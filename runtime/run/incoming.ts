@@ -48,14 +48,20 @@ function outside(field: string, values: Int32Array, limit: number, what: string)
 	);
 }
 
-/** Uploads with exactly the matrices of the global adapter they began from, in one of the ranks that clients have. */
+/**
+Uploads with exactly the matrices of the global adapter they began from, in one of the ranks that clients have; where `cuts` are
+unlike those below one of them, and of the main server those between them.
+*/
 export const uploadCheck =
-	(ranks: readonly number[]): IncomingCheck =>
+	(ranks: readonly number[], cuts: readonly number[] = []): IncomingCheck =>
 	(verb, body, host) => {
 		const {adapter} = host.context as {readonly adapter: TensorHandle | null};
-		if (verb !== 'upload' || !adapter) return undefined;
+		if ((verb !== 'upload' && verb !== 'shared-blocks') || !adapter) return undefined;
 		const {tensors} = body as {tensors: NamedTensors};
-		const global = withoutOverlay(host.tensors(adapter));
+		const whole = withoutOverlay(host.tensors(adapter));
+		const [first = 0, last = 0] = [cuts[0], cuts.at(-1)];
+		const between = verb === 'upload' ? {from: 0, to: cutIn(tensors, cuts)} : {from: first, to: last};
+		const global = cuts.length > 1 ? ofBlocks(whole, between) : whole;
 		const fix = 'use the same cut, rank and targets on both sides';
 		const rank = rankIn(tensors, global, ranks);
 		for (const [name, {shape}] of Object.entries(global)) {
@@ -69,6 +75,17 @@ export const uploadCheck =
 			? undefined
 			: problem('tensors', extra.slice(0, 80), 'only matrices of the global adapter', fix);
 	};
+
+/** The smallest cut above all blocks of an upload. */
+function cutIn(tensors: NamedTensors, cuts: readonly number[]): number {
+	const blocks = Object.keys(tensors).map(blockOf);
+	return cuts.find(cut => blocks.every(block => block < cut)) ?? cuts.at(-1) ?? 0;
+}
+
+const blockOf = (name: string) => Number(name.split('.')[1]);
+
+const ofBlocks = (tensors: NamedTensors, {from, to}: {readonly from: number; readonly to: number}): NamedTensors =>
+	Object.fromEntries(Object.entries(tensors).filter(([name]) => blockOf(name) >= from && blockOf(name) < to));
 
 const withoutOverlay = (tensors: NamedTensors): NamedTensors =>
 	Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.startsWith(`${overlayGroup}.`)));

@@ -5,6 +5,7 @@ import type {ClientInput} from '../../actors/client-context.ts';
 import type {EvaluatorInput} from '../../actors/evaluator.ts';
 import type {FedServerInput} from '../../actors/fed-server-context.ts';
 import type {MainServerInput} from '../../actors/main-server-context.ts';
+import {cutMax, cutMin, cutOf, distinctCuts} from '../../protocols/cuts.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
 import {type Agreement, protocolVersion} from '../../protocols/messages.ts';
 import {isAsynchronous} from '../../protocols/policies.ts';
@@ -39,10 +40,11 @@ const isEvaluated = ({evaluation, data}: Scenario) => evaluation.everyRounds > 0
 /** Throws `scenario-invalid` when the scenario does not fit the model. */
 export function checkAgainstModel(scenario: Scenario, config: ModelConfig): void {
 	const {blocks, context} = config;
-	if (scenario.mainServer && scenario.cut > blocks) {
+	const cut = cutMax(scenario);
+	if (scenario.mainServer && cut > blocks) {
 		throw new CutlayerError(
 			'scenario-invalid',
-			`\`cut\` in scenario ${scenario.name}: expected 0 to ${blocks}, the blocks of ${scenario.model}, got ${scenario.cut}; lower the cut`,
+			`\`cut\` in scenario ${scenario.name}: expected 0 to ${blocks}, the blocks of ${scenario.model}, got ${cut}; lower the cut`,
 		);
 	}
 	if (scenario.data.tokensMax > context) {
@@ -54,32 +56,45 @@ export function checkAgainstModel(scenario: Scenario, config: ModelConfig): void
 	for (const target of scenario.lora.targets) placeOf(config, target);
 }
 
-/** What the clients hold. */
-export const clientPart = ({mainServer, cut}: Scenario, {blocks}: ModelConfig): Part =>
-	mainServer
-		? {from: 0, to: cut, hasEmbedding: true, hasHead: false}
+/** What a client holds; without one, what any of them does. */
+export const clientPart = (scenario: Scenario, {blocks}: ModelConfig, client?: string): Part =>
+	scenario.mainServer
+		? {
+				from: 0,
+				to: client === undefined ? cutMax(scenario) : cutOf(scenario, client),
+				hasEmbedding: true,
+				hasHead: false,
+			}
 		: {from: 0, to: blocks, hasEmbedding: true, hasHead: true};
 
-export const serverPart = ({cut}: Scenario, {blocks}: ModelConfig): Part => ({
-	from: cut,
+export const serverPart = (scenario: Scenario, {blocks}: ModelConfig): Part => ({
+	from: cutMin(scenario),
 	to: blocks,
 	hasEmbedding: false,
 	hasHead: true,
 });
 
+const clientCut = (scenario: Scenario, client: string | undefined) =>
+	client === undefined ? cutMin(scenario) : cutOf(scenario, client);
+
+/** Clients of unlike cuts. */
+const isMixed = (scenario: Scenario) => scenario.mainServer && distinctCuts(scenario).length > 1;
+
 export const agreementOf = (
-	{cut, lora, wire, mainServer}: Scenario,
+	scenario: Scenario,
 	{config, modelHash, vocabularyHash}: RunModel,
 	client?: string,
 ): Agreement => ({
 	protocol: protocolVersion,
 	modelHash,
 	vocabularyHash,
-	cut: mainServer ? cut : config.blocks,
-	rank: client === undefined ? lora.rank : rankOf({lora}, client),
-	...(client === undefined && lora.ranks && {ranks: [...new Set(lora.ranks)].toSorted((a, b) => a - b)}),
-	alpha: lora.alpha,
-	wire,
+	cut: scenario.mainServer ? clientCut(scenario, client) : config.blocks,
+	...(client === undefined && isMixed(scenario) && {cuts: [...distinctCuts(scenario)]}),
+	rank: client === undefined ? scenario.lora.rank : rankOf(scenario, client),
+	...(client === undefined &&
+		scenario.lora.ranks && {ranks: [...new Set(scenario.lora.ranks)].toSorted((a, b) => a - b)}),
+	alpha: scenario.lora.alpha,
+	wire: scenario.wire,
 });
 
 const roundsOf = ({training: {steps, stepsPerRound}}: Scenario): number => Math.ceil(steps / stepsPerRound);
@@ -136,6 +151,8 @@ const isAFrozen = ({aggregation}: Pick<Scenario, 'aggregation'>) => aggregation.
 const momentsOf = ({aggregation, training}: Scenario) =>
 	aggregation.kind === 'flora' ? 'reset' : training.optimizerAtRound;
 
+const proximal = ({aggregation}: Scenario) => (aggregation.kind === 'fedprox' ? {proximalMu: aggregation.mu} : {});
+
 export const clientSpec = (scenario: Scenario, config: ModelConfig, clientId: string): ActorSpec => ({
 	kind: 'client',
 	wire: scenario.wire.activations,
@@ -143,8 +160,8 @@ export const clientSpec = (scenario: Scenario, config: ModelConfig, clientId: st
 	...(onSkipped(scenario) === 'reuse' && {keepsGradient: true}),
 	optimizerAtRound: momentsOf(scenario),
 	...(scenario.aggregation.kind === 'flexlora' && {adoption: 'rescale' as const}),
-	...(scenario.aggregation.kind === 'fedprox' && {proximalMu: scenario.aggregation.mu}),
-	...trainerSpec(scenario, clientPart(scenario, config), false),
+	...proximal(scenario),
+	...trainerSpec(scenario, clientPart(scenario, config, clientId), false),
 	...(isAFrozen(scenario) && {isAFrozen: true}),
 	lora: {...scenario.lora, rank: rankOf(scenario, clientId)},
 });
@@ -154,6 +171,14 @@ export const mainServerSpec = (scenario: Scenario, config: ModelConfig): ActorSp
 	wire: scenario.wire.gradients,
 	clientGradient: scenario.training.clientGradient,
 	...trainerSpec(scenario, serverPart(scenario, config), true),
+	...(isMixed(scenario) && {
+		shared: {
+			cuts: distinctCuts(scenario),
+			wireAdapter: scenario.wire.adapters,
+			optimizerAtRound: momentsOf(scenario),
+			...proximal(scenario),
+		},
+	}),
 });
 
 export const fedServerSpec = (scenario: Scenario, config: ModelConfig): ActorSpec => ({
@@ -170,7 +195,7 @@ export const evaluatorSpec = (scenario: Scenario, config: ModelConfig): ActorSpe
 	lora: {...scenario.lora, rank: globalRank(scenario)},
 	...(isAFrozen(scenario) && {frozenA: {part: clientPart(scenario, config), seed: scenario.seed}}),
 	parts: scenario.mainServer
-		? [clientPart(scenario, config), serverPart(scenario, config)]
+		? [clientPart(scenario, config), {...serverPart(scenario, config), from: cutMax(scenario)}]
 		: [clientPart(scenario, config)],
 });
 
@@ -231,6 +256,9 @@ export const fedServerInput = (scenario: Scenario, agreement: Agreement, incarna
 	aggregation: scenario.aggregation,
 	leaseMs: scenario.timing.leaseMs,
 	checkpointEveryRounds: scenario.checkpoint.everyRounds,
+	sharing: isMixed(scenario)
+		? {cuts: distinctCuts(scenario), mainServerId, answerTimeoutMs: scenario.timing.answerTimeoutMs}
+		: null,
 });
 
 export const evaluatorInput = (scenario: Scenario): EvaluatorInput => ({

@@ -2,7 +2,7 @@
 How long a pass takes on a device: `FLOPs / flopsPerSecond x slowdown(t) + overheadMs`, the FLOPs from shapes alone. Pure.
 */
 import type {PassRequest} from '../../protocols/ports.ts';
-import type {ActorSpec} from '../compute/spec.ts';
+import {type ActorSpec, tailParts} from '../compute/spec.ts';
 import type {ModelConfig} from '../model/config.ts';
 import {passFlops, totalOf} from '../model/flops.ts';
 import type {Device} from './devices.ts';
@@ -12,7 +12,7 @@ export type PassWork = {readonly flops: number; readonly lengths: readonly numbe
 
 type Input = {
 	readonly lengths?: readonly number[];
-	readonly parts?: readonly {readonly lengths: readonly number[]; readonly targets?: number}[];
+	readonly parts?: readonly {readonly lengths: readonly number[]; readonly targets?: number; readonly cut?: number}[];
 	readonly targets?: number;
 };
 
@@ -25,12 +25,30 @@ export const takesTime = (pass: string): boolean => isTimed.has(pass);
 export function workOf(spec: ActorSpec, config: ModelConfig, request: PassRequest, last: PassWork): PassWork {
 	if (spec.kind !== 'client' && spec.kind !== 'main-server') return {flops: 0, lengths: [], targets: 0};
 	const {lengths, targets} = shapeOf(request, last);
+	if (spec.kind === 'main-server' && spec.shared) return {flops: mixedFlops(spec, config, request), lengths, targets};
 	const {forward, backward} = passFlops(config, spec.part, {lengths, targets}, spec.lora);
 	const parts = {
 		forward: request.pass === 'backward' ? 0 : totalOf(forward),
 		backward: request.pass === 'forward' ? 0 : totalOf(backward),
 	};
 	return {flops: parts.forward + parts.backward, lengths, targets};
+}
+
+/** Where cuts are unlike a batch passes the parts from its own cut on. */
+function mixedFlops(
+	spec: Extract<ActorSpec, {kind: 'main-server'}>,
+	config: ModelConfig,
+	{input, tensors}: PassRequest,
+): number {
+	const {parts = []} = input as Input;
+	const flops = tailParts(spec).map(part => {
+		const inside = [...parts.entries()].filter(([, {cut = 0}]) => cut <= part.from);
+		const lengths = inside.flatMap(([, own]) => own.lengths);
+		const targets = inside.reduce((sum, [index]) => sum + (tensors[`${index}.labels`]?.shape[0] ?? 0), 0);
+		const {forward, backward} = passFlops(config, part, {lengths, targets}, spec.lora);
+		return totalOf(forward) + totalOf(backward);
+	});
+	return flops.reduce((sum, part) => sum + part, 0);
 }
 
 function shapeOf({pass, input, tensors}: PassRequest, last: PassWork): Omit<PassWork, 'flops'> {

@@ -6,7 +6,7 @@ import {f32View, type NamedTensors} from '../../protocols/tensor.ts';
 import {fromWireFormat} from '../../protocols/wire-formats.ts';
 import {commandsOf, type Located, type Trace} from './trace.ts';
 
-const withAdapter = new Set(['round-opened', 'upload', 'server-adapter', 'run-finished']);
+const withAdapter = new Set(['round-opened', 'upload', 'shared-blocks', 'server-adapter', 'run-finished']);
 
 /** Whether messages of this verb carry an adapter. */
 export const carriesAdapter = (verb: string): boolean => withAdapter.has(verb);

@@ -86,6 +86,7 @@ const variants: Record<string, Partial<ScenarioFile>> = {
 	'a copy of the tail for each client': {...plain, update: {kind: 'replicas'}},
 	'no main server': {...plain, mainServer: false},
 	'the cut below all blocks': {...plain, cut: 0},
+	'unlike cuts': {...plain, cut: [1, 3]},
 	'a schedule that decays': {...plain, training: {...training, schedule: {kind: 'linear'}}},
 };
 for (const [what, changes] of Object.entries(variants)) {

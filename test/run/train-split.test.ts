@@ -3,46 +3,22 @@ import type {Bus} from '../../protocols/ports.ts';
 import type {Scenario, ScenarioFile} from '../../protocols/scenario.ts';
 import {startBroker} from '../../runtime/bus/broker.ts';
 import {connectNats} from '../../runtime/bus/nats.ts';
-import type {PackedBatch} from '../../runtime/data/batches.ts';
-import {type AdapterTensors, blocksOf, toNamedTensors} from '../../runtime/model/lora.ts';
-import type {ClientData} from '../../runtime/run/actors.ts';
+import {type AdapterTensors, blocksOf} from '../../runtime/model/lora.ts';
 import {findBroker} from '../../runtime/setup/find-broker.ts';
 import {nativeBackend} from '../_helpers/backend.ts';
-import {
-	adapterDifference,
-	differenceMax,
-	goldenAdapter,
-	goldenBatch,
-	goldenJson,
-	goldenTensors,
-} from '../_helpers/golden.ts';
+import {adapterDifference, differenceMax, goldenAdapter, goldenJson, goldenTensors} from '../_helpers/golden.ts';
 import {testWith} from '../_helpers/optional.ts';
 import {lossesOf, plainAdapter, type TinyParts, tinyBench, tinyScenario} from '../_helpers/tiny-run.ts';
+import {trainSplitParts} from '../_helpers/train-split.ts';
 
 // Every number here comes from PyTorch (test/golden/train-split/README.md); nothing is compared with ourselves.
 const bench = await tinyBench(await nativeBackend(), 'tiny-gpt2');
 const blocks = bench.model.config.blocks;
-const samples = [30, 50, 20];
 
 type Runs = {runs: Record<string, {f64: {losses: number[][]}}>};
 const {runs} = goldenJson<Runs>('train-split/golden.json');
 
-const batches: PackedBatch[][] = [];
-for (const client of samples.keys()) {
-	batches[client] = [];
-	for (let batch = 0; batch < 4; batch++) {
-		const golden = await goldenBatch('train-split/data.safetensors', `batch${batch}.client${client}.`);
-		const {positions, labels} = golden.targets;
-		batches[client].push({...golden.batch, targetPositions: positions, labels});
-	}
-}
-const clients: Record<string, ClientData> = Object.fromEntries(
-	samples.map((count, client) => [
-		`c${client}`,
-		{samples: count, batchAt: (index: number) => batches[client]![index % 4]!},
-	]),
-);
-const initial = toNamedTensors(goldenAdapter(await goldenTensors('train-split/lora_init.safetensors')));
+const {clients, initial} = await trainSplitParts();
 
 type Settings = Omit<Partial<ScenarioFile>, 'training'> & {training?: ScenarioFile['training']};
 
@@ -101,7 +77,7 @@ for (const [name, changes] of Object.entries(settings)) {
 		t.true(loss < tolerance.loss, `losses differ by ${loss}`);
 		const client = difference(run.client, goldenAdapter(golden, 'agg3.global.'));
 		t.true(client < tolerance.adapter, `client adapters differ by ${client}`);
-		const server = difference(run.server, serverEnd(golden, scenario.cut));
+		const server = difference(run.server, serverEnd(golden, scenario.cut as number));
 		t.true(server < tolerance.adapter, `server adapters differ by ${server}`);
 		t.log({loss, client, server});
 	});
