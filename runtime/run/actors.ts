@@ -101,7 +101,7 @@ export function openMainServer(context: ActorContext): Promise<ActorHost> {
 		id: plan.mainServerId,
 		machine: mainServerMachine,
 		input: plan.mainServerInput(scenario, plan.agreementOf(scenario, model), incarnation),
-		passes: ['mainStep', 'averageReplicas', 'readAdapter'],
+		passes: ['mainStep', 'averageReplicas', 'adoptShared', 'readShared', 'readAdapter'],
 		check: activationsCheck(model.config),
 	});
 }
