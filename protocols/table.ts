@@ -3,51 +3,72 @@ Tables that machines keep of their peers: plain JSON of which a changed copy sha
 a step nor its record in a trace costs more in a larger fleet. Pure.
 */
 
-type Bucket<V> = Readonly<Record<string, V>>;
-type Shelf<V> = Readonly<Record<string, Bucket<V>>>;
+type Entry<V> = readonly [key: string, value: V];
+type Bucket<V> = readonly Entry<V>[];
+type Shelf<V> = Readonly<Record<string, Readonly<Record<string, Bucket<V>>>>>;
 
-/** Values by key, in 256 buckets (16 shelves of 16) by a hash of the key; read it through the functions below. */
+/**
+Values by key, in 4,096 buckets on 16 shelves of 16 boards of 16 by a hash of the key; read it through the functions below. Places have
+letters and buckets are lists because engines copy such objects ten times faster than ones with keys of digits or of many names.
+*/
 export type Table<V> = {readonly size: number; readonly shelves: Readonly<Record<string, Shelf<V>>>};
 
 export const emptyTable: Table<never> = {size: 0, shelves: {}};
 
-const own = <V>(object: Readonly<Record<string, V>> | undefined, key: string): V | undefined =>
-	object !== undefined && Object.hasOwn(object, key) ? object[key] : undefined;
+const letters = 'abcdefghijklmnop';
 
-/** Where a key lies: FNV-1a of its UTF-16 units, folded to two hexadecimal digits. */
-function placeOf(key: string): readonly [string, string] {
+/** FNV-1a of the key's UTF-16 units, folded. */
+function hashOf(key: string): number {
 	let hash = 0x811c9dc5;
 	for (let at = 0; at < key.length; at++) hash = Math.imul(hash ^ key.charCodeAt(at), 0x01000193);
-	hash ^= (hash >>> 16) ^ (hash >>> 8);
-	return [digits[(hash >>> 4) & 15]!, digits[hash & 15]!];
+	return hash ^ (hash >>> 16) ^ (hash >>> 8);
 }
 
-const digits = '0123456789abcdef';
+const shelfOf = (hash: number) => letters[(hash >>> 8) & 15]!;
+const boardOf = (hash: number) => letters[(hash >>> 4) & 15]!;
+const placeOf = (hash: number) => letters[hash & 15]!;
+
+const bucketOf = <V>({shelves}: Table<V>, hash: number): Bucket<V> | undefined =>
+	shelves[shelfOf(hash)]?.[boardOf(hash)]?.[placeOf(hash)];
+
+function indexIn<V>(bucket: Bucket<V>, key: string): number {
+	for (let index = 0; index < bucket.length; index++) if (bucket[index]![0] === key) return index;
+	return -1;
+}
+
+function withBucket<V>({shelves}: Table<V>, hash: number, size: number, bucket: Bucket<V>): Table<V> {
+	const shelf = shelfOf(hash);
+	const board = boardOf(hash);
+	const boards = shelves[shelf];
+	return {
+		size,
+		shelves: {...shelves, [shelf]: {...boards, [board]: {...boards?.[board], [placeOf(hash)]: bucket}}},
+	};
+}
 
 /** The value of a key. */
-export function entryOf<V>({shelves}: Table<V>, key: string): V | undefined {
-	const [shelf, bucket] = placeOf(key);
-	return own(own(own(shelves, shelf), bucket), key);
+export function entryOf<V>(table: Table<V>, key: string): V | undefined {
+	const bucket = bucketOf(table, hashOf(key));
+	if (bucket) for (const entry of bucket) if (entry[0] === key) return entry[1];
+	return undefined;
 }
 
 /** The table with a value put in or replaced. */
-export function withEntry<V>({size, shelves}: Table<V>, key: string, value: V): Table<V> {
-	const [shelf, bucket] = placeOf(key);
-	const values = own(own(shelves, shelf), bucket);
-	const isNew = values === undefined || !Object.hasOwn(values, key);
-	return {
-		size: isNew ? size + 1 : size,
-		shelves: {...shelves, [shelf]: {...shelves[shelf], [bucket]: {...values, [key]: value}}},
-	};
+export function withEntry<V>(table: Table<V>, key: string, value: V): Table<V> {
+	const hash = hashOf(key);
+	const bucket = bucketOf(table, hash) ?? [];
+	const index = indexIn(bucket, key);
+	const copy = bucket.slice();
+	copy[index === -1 ? bucket.length : index] = [key, value];
+	return withBucket(table, hash, index === -1 ? table.size + 1 : table.size, copy);
 }
 
 /** The table without a key; the same one when it has no such key. */
 export function withoutEntry<V>(table: Table<V>, key: string): Table<V> {
-	if (entryOf(table, key) === undefined) return table;
-	const {size, shelves} = table;
-	const [shelf, bucket] = placeOf(key);
-	const {[key]: _, ...values} = shelves[shelf]![bucket]!;
-	return {size: size - 1, shelves: {...shelves, [shelf]: {...shelves[shelf], [bucket]: values}}};
+	const hash = hashOf(key);
+	const bucket = bucketOf(table, hash) ?? [];
+	const index = indexIn(bucket, key);
+	return index === -1 ? table : withBucket(table, hash, table.size - 1, bucket.toSpliced(index, 1));
 }
 
 export const withoutEntries = <V>(table: Table<V>, keys: readonly string[]): Table<V> =>
@@ -55,9 +76,12 @@ export const withoutEntries = <V>(table: Table<V>, keys: readonly string[]): Tab
 
 /** All entries in order of their keys, whatever order they came in. */
 export function entriesOf<V>({shelves}: Table<V>): [string, V][] {
-	const entries = Object.values(shelves).flatMap(shelf =>
-		Object.values(shelf).flatMap(values => Object.entries(values)),
-	);
+	const entries: [string, V][] = [];
+	for (const shelf of Object.values(shelves)) {
+		for (const board of Object.values(shelf)) {
+			for (const bucket of Object.values(board)) for (const [key, value] of bucket) entries.push([key, value]);
+		}
+	}
 	return entries.sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
@@ -74,7 +98,11 @@ export const tableOf = <V>(entries: Iterable<readonly [string, V]>): Table<V> =>
 /** The table with every value mapped; the structure stays. */
 export const mapTable = <V, W>({size, shelves}: Table<V>, map: (value: V, key: string) => W): Table<W> => ({
 	size,
-	shelves: mapValues(shelves, shelf => mapValues(shelf, values => mapValues(values, map))),
+	shelves: mapValues(shelves, shelf =>
+		mapValues(shelf, board =>
+			mapValues(board, bucket => bucket.map(([key, value]): Entry<W> => [key, map(value, key)])),
+		),
+	),
 });
 
 const mapValues = <V, W>(object: Readonly<Record<string, V>>, map: (value: V, key: string) => W): Record<string, W> =>
