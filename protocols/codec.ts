@@ -2,7 +2,7 @@
 Frames to and from messages: msgpack bodies with tensors inside, and the headers around them.
 The only file that knows msgpackr, and one place for both ends, since unequal settings silently change types.
 */
-import {addExtension, Packr, Unpackr} from 'msgpackr';
+import {addExtension, Packr, RESERVE_START_SPACE, Unpackr} from 'msgpackr';
 import {type Envelope, type FrameProblem, headersOf, parseMessageId, problemOf, readEnvelope} from './envelope.ts';
 import {isFiniteTensor} from './finite.ts';
 import {defaultFrameLimits, type FrameLimits, scanBody} from './frame-scan.ts';
@@ -73,11 +73,16 @@ export function decodeFrame(frame: Frame, limits: Partial<FrameLimits> = {}): De
 	return decoded.ok ? {ok: true, envelope: read.envelope, body: decoded.body} : decoded;
 }
 
-/** Packs a plain value without tensors, such as a record of a trace. */
-export const packPlain = (value: unknown): Uint8Array => packr.pack(value);
+/**
+Packs a plain value without tensors, such as a record of a trace, after `headBytes` (under 256) that are left free. The memory
+around the result belongs to others.
+*/
+export const packPlain = (value: unknown, headBytes = 0): Buffer =>
+	packr.pack(value, headBytes === 0 ? 0 : RESERVE_START_SPACE | headBytes);
 
-/** Reads what `packPlain` wrote; throws when it is no single msgpack value. */
-export const unpackPlain = (bytes: Uint8Array): unknown => unpackr.unpack(bytes);
+/** Reads what `packPlain` wrote, from `start` to `end` of some bytes; throws when it is no single msgpack value. */
+export const unpackPlain = (bytes: Uint8Array, start = 0, end = bytes.length): unknown =>
+	unpackr.unpack(bytes, {start, end});
 
 /** Packs the structure with empty slots, then writes it around the tensors into one allocation of the right size. */
 function encodeBody(value: unknown): Uint8Array {

@@ -9,12 +9,13 @@ import {CutlayerError} from '../../protocols/errors.ts';
 import {replayTrace} from '../replay/replay.ts';
 import {firstParting} from '../trace/diff.ts';
 import {toCsv, toJsonLines} from '../trace/export.ts';
+import type {RecordHead} from '../trace/head.ts';
 import {checkTrace, type Violation} from '../trace/invariants.ts';
 import {unusualUploads} from '../trace/norms.ts';
 import {toPerfetto} from '../trace/perfetto.ts';
 import type {Tail} from '../trace/read.ts';
-import {type Located, Trace} from '../trace/trace.ts';
-import {lineOf, roundOf, verbsOf} from '../trace/words.ts';
+import {type Located, locatedOf, Trace} from '../trace/trace.ts';
+import {lineOf} from '../trace/words.ts';
 import type {ListFlags} from './trace-flags.ts';
 
 const pollMs = 200;
@@ -36,19 +37,21 @@ async function print(text: string, out: NodeJS.WritableStream = process.stdout):
 const oneLine = (trace: Trace, located: Located, json: boolean): string =>
 	json ? `${JSON.stringify(located.record)}\n` : `${lineOf(located.record, trace.label(located))}\n`;
 
-function isWanted({record}: Located, {actor, verb, round, from, to}: ListFlags): boolean {
-	if (actor !== undefined && !('actor' in record && record.actor === actor)) return false;
-	if (from !== undefined && record.t < from) return false;
-	if (to !== undefined && record.t > to) return false;
-	if (round !== undefined && roundOf(record) !== round) return false;
-	return verb === undefined || verbsOf(record).includes(verb);
+function isWanted(head: RecordHead, {actor, verb, round, from, to}: ListFlags): boolean {
+	if (actor !== undefined && head.actor !== actor) return false;
+	if (from !== undefined && head.t < from) return false;
+	if (to !== undefined && head.t > to) return false;
+	if (round !== undefined && head.round !== round) return false;
+	return verb === undefined || head.verbs.includes(verb);
 }
 
 /** `trace ls` */
 export const list = (path: string, flags: ListFlags): Promise<void> =>
 	withTrace(path, async trace => {
-		for await (const located of trace.records()) {
-			if (isWanted(located, flags)) await print(oneLine(trace, located, flags.json));
+		for await (const batch of trace.entryBatches()) {
+			const wanted = batch.filter(({head}) => isWanted(head, flags));
+			const lines = wanted.map(entry => oneLine(trace, locatedOf(entry), flags.json));
+			if (lines.length > 0) await print(lines.join(''));
 		}
 	});
 
@@ -167,12 +170,11 @@ export const follow = (path: string, flags: ListFlags): Promise<void> =>
 			for (const stream of trace.streams) {
 				if (!tails.has(stream.name)) continue;
 				const after = tails.get(stream.name);
-				const records = stream.records(after ? {after} : {});
-				let next = await records.next();
-				for (; !next.done; next = await records.next()) {
-					const located = {stream, record: next.value};
-					if (isWanted(located, flags)) await print(oneLine(trace, located, flags.json));
-					if (next.value.kind === 'end') tails.delete(stream.name);
+				const entries = stream.entries(after ? {after} : {});
+				let next = await entries.next();
+				for (; !next.done; next = await entries.next()) {
+					if (isWanted(next.value.head, flags)) await print(oneLine(trace, locatedOf(next.value), flags.json));
+					if (next.value.head.kind === 'end') tails.delete(stream.name);
 				}
 				if (tails.has(stream.name)) tails.set(stream.name, next.value);
 			}

@@ -7,7 +7,7 @@ import {checkScenario} from '../../protocols/check-scenario.ts';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import type {TraceHeader} from '../trace/format.ts';
-import {Trace} from '../trace/trace.ts';
+import {commandsOf, Trace} from '../trace/trace.ts';
 
 export type ParentRun = {
 	readonly folder: string;
@@ -85,9 +85,10 @@ export async function timeOfRecord(folder: string, n: number): Promise<number> {
 export async function recordOfRound(folder: string, round: number): Promise<number> {
 	const trace = await Trace.open(folder);
 	try {
-		for await (const {record} of trace.records()) {
-			const commands = 'commands' in record ? (record.commands ?? []) : [];
-			const isOpened = commands.some(
+		for await (const entry of trace.entries()) {
+			if (!entry.head.verbs.includes('round-opened')) continue;
+			const record = entry.record();
+			const isOpened = commandsOf(record).some(
 				command =>
 					'send' in command &&
 					command.send === 'round-opened' &&

@@ -3,7 +3,8 @@ A replay that stands at a record and goes on or back from there. It keeps marks 
 trace is, so that going back costs a bounded part of it in memory and time.
 */
 import type {TraceRecord} from '../trace/format.ts';
-import type {Located, Trace} from '../trace/trace.ts';
+import type {MergedReading, MergePlace} from '../trace/merge.ts';
+import {type Located, locatedOf, type Trace} from '../trace/trace.ts';
 import type {Difference} from './replayed-actor.ts';
 import {ReplayedRun, type ReplayMark} from './replayed-run.ts';
 import {type Unread, UnreadMessages} from './unread.ts';
@@ -14,6 +15,8 @@ export type Stepped = {readonly located: Located; readonly difference: Differenc
 /** The state after `place` records. */
 type Mark = {
 	readonly place: number;
+	/** Where the reading stands; nothing at the start. */
+	readonly at: MergePlace | undefined;
 	readonly last: Stepped | undefined;
 	readonly run: ReplayMark | undefined;
 	readonly unread: ReadonlyMap<string, readonly Unread[]>;
@@ -36,13 +39,13 @@ export class Stepper {
 	readonly #actor: string | undefined;
 	readonly #marksMax: number;
 	#markInterval: number;
-	#marks: Mark[] = [{place: 0, last: undefined, run: undefined, unread: new Map()}];
+	#marks: Mark[] = [{place: 0, at: undefined, last: undefined, run: undefined, unread: new Map()}];
 	#run: ReplayedRun;
 	#unread = new UnreadMessages();
 	/** Records replayed so far; in a trace of one stream the number of the last. */
 	#place = 0;
 	#last: Stepped | undefined;
-	#records: AsyncGenerator<Located>;
+	#reading: MergedReading;
 
 	constructor(trace: Trace, {actor, markInterval = 1000, marksMax = 256}: StepperOptions = {}) {
 		this.#trace = trace;
@@ -50,7 +53,7 @@ export class Stepper {
 		this.#markInterval = markInterval;
 		this.#marksMax = marksMax;
 		this.#run = new ReplayedRun(actor);
-		this.#records = recordsAfter(trace, 0);
+		this.#reading = trace.reading();
 	}
 
 	/** The record it stands at: the last that was replayed; nothing at the start. */
@@ -115,7 +118,7 @@ export class Stepper {
 
 	async stop(): Promise<void> {
 		this.#run.stop();
-		await this.#records.return(undefined);
+		await this.#reading.close();
 	}
 
 	#isShown(record: TraceRecord): boolean {
@@ -124,43 +127,57 @@ export class Stepper {
 
 	/** Looks ahead without replaying, so that a search in vain moves nothing. */
 	async #placeAfter(from: number, isSought: Sought): Promise<number | undefined> {
-		let place = from;
-		for await (const {record} of recordsAfter(this.#trace, from)) {
-			place++;
+		for await (const [place, record] of this.#recordsAfter(from))
 			if (this.#isShown(record) && isSought(record)) return place;
-		}
 		return undefined;
 	}
 
 	async #lastBetween(from: number, end: number, isSought: Sought): Promise<number | undefined> {
-		let [place, found] = [from, undefined as number | undefined];
-		for await (const {record} of recordsAfter(this.#trace, from)) {
-			if (++place >= end) break;
+		let found: number | undefined;
+		for await (const [place, record] of this.#recordsAfter(from)) {
+			if (place >= end) break;
 			if (this.#isShown(record) && isSought(record)) found = place;
 		}
 		return found;
 	}
 
+	/** The records after the first `from`, each with its place; read from the mark before. */
+	async *#recordsAfter(from: number): AsyncGenerator<[number, TraceRecord]> {
+		let {place, at} = this.#markBefore(from);
+		const reading = this.#trace.reading(at);
+		try {
+			for (let batch = await reading.next(); batch.length > 0; batch = await reading.next())
+				for (const entry of batch) if (++place > from) yield [place, entry.record()];
+		} finally {
+			await reading.close();
+		}
+	}
+
+	#markBefore(place: number): Mark {
+		return this.#marks.findLast(one => one.place <= place)!;
+	}
+
 	async #goTo(place: number): Promise<Stepped | undefined> {
-		const mark = this.#marks.findLast(one => one.place <= place)!;
+		const mark = this.#markBefore(place);
 		// Going on from here is shorter than from a mark.
 		if (this.#place > place || mark.place > this.#place) await this.#restore(mark);
 		while (this.#place < place && (await this.#advance()));
 		return this.#last;
 	}
 
-	async #restore({place, last, run, unread}: Mark): Promise<void> {
+	async #restore({place, at, last, run, unread}: Mark): Promise<void> {
 		await this.stop();
 		this.#run = new ReplayedRun(this.#actor, run);
 		this.#unread = new UnreadMessages(unread);
 		this.#place = place;
 		this.#last = last;
-		this.#records = recordsAfter(this.#trace, place);
+		this.#reading = this.#trace.reading(at);
 	}
 
 	async #advance(): Promise<boolean> {
-		const {done, value: located} = await this.#records.next();
-		if (done) return false;
+		const [entry] = await this.#reading.next(1);
+		if (!entry) return false;
+		const located = locatedOf(entry);
 		const difference = this.#run.take(located.record);
 		this.#unread.take(located.record);
 		this.#last = {located, difference};
@@ -170,20 +187,10 @@ export class Stepper {
 	}
 
 	#mark(): void {
-		this.#marks.push({place: this.#place, last: this.#last, run: this.#run.mark(), unread: this.#unread.mark()});
+		const [place, last] = [this.#place, this.#last];
+		this.#marks.push({place, last, at: this.#reading.place, run: this.#run.mark(), unread: this.#unread.mark()});
 		if (this.#marks.length <= this.#marksMax) return;
 		this.#marks = this.#marks.filter((_, index) => index % 2 === 0);
 		this.#markInterval *= 2;
 	}
-}
-
-/** The merged records after the first `place`. */
-async function* recordsAfter(trace: Trace, place: number): AsyncGenerator<Located> {
-	const [only] = trace.streams;
-	if (only && trace.streams.length === 1) {
-		for await (const record of only.records({from: place + 1})) yield {stream: only, record};
-		return;
-	}
-	let skipped = 0;
-	for await (const located of trace.records()) if (++skipped > place) yield located;
 }

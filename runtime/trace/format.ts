@@ -1,9 +1,11 @@
 /**
 The format of a trace: its records and how one is framed in bytes. docs/trace.md is its description. No files here.
 */
+import {crc32} from 'node:zlib';
 import {packPlain, unpackPlain} from '../../protocols/codec.ts';
-import {crc32} from '../../protocols/crc32.ts';
+import {crc32 as crc32OfFew} from '../../protocols/crc32.ts';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
+import {HeadScan, type RecordHead} from './head.ts';
 import type {Operation} from './patch.ts';
 
 /** A reader refuses another major version by name and ignores fields it does not know. */
@@ -123,15 +125,12 @@ export const frameBytes = 12;
 /** Longer records are refused, so that a damaged length cannot fill the memory. */
 export const recordBytesMax = 64 << 20;
 
-/** The frame of a record. */
+/** The frame of a record; the memory around it belongs to others. */
 export function frameOf(record: TraceHeader | TraceRecord): Uint8Array {
-	const payload = packPlain(record);
-	const frame = new Uint8Array(frameBytes + payload.byteLength);
-	const view = new DataView(frame.buffer);
-	view.setUint32(0, payload.byteLength, true);
-	view.setUint32(4, crc32(payload), true);
-	view.setUint32(8, crc32(frame.subarray(0, 8)), true);
-	frame.set(payload, frameBytes);
+	const frame = packPlain(record, frameBytes);
+	frame.writeUInt32LE(frame.length - frameBytes, 0);
+	frame.writeUInt32LE(crc32(frame.subarray(frameBytes)), 4);
+	frame.writeUInt32LE(crc32OfFew(frame.subarray(0, 8)), 8);
 	return frame;
 }
 
@@ -142,34 +141,54 @@ export type Place = {readonly path: string; readonly n: number; readonly at: num
 The payload's length of the frame that begins at `offset`; `undefined` when the bytes end inside its header.
 Throws `trace-invalid` for a header that no writer wrote.
 */
-export function lengthAt(bytes: Uint8Array, offset: number, place: Place): number | undefined {
-	if (bytes.byteLength - offset < frameBytes) return undefined;
-	const view = new DataView(bytes.buffer, bytes.byteOffset + offset, frameBytes);
-	const found = crc32(bytes.subarray(offset, offset + 8));
-	if (view.getUint32(8, true) !== found) throw damaged(place, view.getUint32(8, true), found);
-	const length = view.getUint32(0, true);
+export function lengthAt(bytes: Buffer, offset: number, place: Place): number | undefined {
+	if (bytes.length - offset < frameBytes) return undefined;
+	const [expected, found] = [bytes.readUInt32LE(offset + 8), crc32OfFew(bytes.subarray(offset, offset + 8))];
+	if (expected !== found) throw damaged(place, expected, found);
+	const length = bytes.readUInt32LE(offset);
 	if (length <= recordBytesMax) return length;
 	throw invalid(place, `expected at most ${recordBytesMax} bytes in a record, found ${length}`);
 }
 
 /** The record of a whole frame. Throws `trace-invalid` when its checksum or its content is wrong. */
-export function recordAt(bytes: Uint8Array, offset: number, length: number, place: Place): TraceHeader | TraceRecord {
-	const payload = bytes.subarray(offset + frameBytes, offset + frameBytes + length);
-	const expected = new DataView(bytes.buffer, bytes.byteOffset + offset, frameBytes).getUint32(4, true);
-	const found = crc32(payload);
-	if (expected !== found) throw damaged(place, expected, found);
-	const record = unpack(payload, place) as Partial<TraceRecord>;
+export function recordAt(bytes: Buffer, offset: number, length: number, place: Place): TraceHeader | TraceRecord {
+	checkPayload(bytes, offset, length, place);
+	const record = recordIn(bytes, offset, length, place) as Partial<TraceRecord>;
 	if (typeof record !== 'object' || record === null || typeof record.kind !== 'string' || record.n !== place.n) {
 		throw invalid(place, `expected a record with number ${place.n}, found ${JSON.stringify(record)?.slice(0, 80)}`);
 	}
 	return record as TraceRecord;
 }
 
-function unpack(payload: Uint8Array, place: Place): unknown {
+const heads = new HeadScan();
+
+/** The head of a whole frame's record, for who need not have it all. Throws the same. */
+export function headAt(bytes: Buffer, offset: number, length: number, place: Place): RecordHead {
+	checkPayload(bytes, offset, length, place);
+	const head = headIn(bytes, offset, length, place);
+	if (head.n === place.n) return head;
+	throw invalid(place, `expected a record with number ${place.n}, found ${head.kind} ${head.n}`);
+}
+
+function checkPayload(bytes: Buffer, offset: number, length: number, place: Place): void {
+	const start = offset + frameBytes;
+	const [expected, found] = [bytes.readUInt32LE(offset + 4), crc32(bytes.subarray(start, start + length))];
+	if (expected !== found) throw damaged(place, expected, found);
+}
+
+function recordIn(bytes: Buffer, offset: number, length: number, place: Place): unknown {
 	try {
-		return unpackPlain(payload);
+		return unpackPlain(bytes, offset + frameBytes, offset + frameBytes + length);
 	} catch (error) {
 		throw invalid(place, `expected one msgpack value, found ${errorText(error)}`);
+	}
+}
+
+function headIn(bytes: Buffer, offset: number, length: number, place: Place): RecordHead {
+	try {
+		return heads.read(bytes, offset + frameBytes, offset + frameBytes + length);
+	} catch (error) {
+		throw invalid(place, `expected a record with number ${place.n}, found ${errorText(error)}`);
 	}
 }
 

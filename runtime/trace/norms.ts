@@ -4,7 +4,7 @@ trace beside digests, so that a wrong adapter can be seen where its values are n
 */
 import {f32View, type NamedTensors} from '../../protocols/tensor.ts';
 import {fromWireFormat} from '../../protocols/wire-formats.ts';
-import {commandsOf, type Located, type Trace} from './trace.ts';
+import {commandsOf, type Located, locatedOf, type Trace} from './trace.ts';
 
 const withAdapter = new Set(['round-opened', 'upload', 'shared-blocks', 'server-adapter', 'run-finished']);
 
@@ -34,8 +34,10 @@ type Upload = Omit<UnusualUpload, 'median'>;
 /** Uploads whose norm is over five times the median of their round, or under a fifth of it; rounds of three uploads or more. */
 export async function unusualUploads(trace: Trace): Promise<UnusualUpload[]> {
 	const rounds = new Map<number, Upload[]>();
-	for await (const at of trace.records()) {
-		for (const upload of uploadsIn(at)) rounds.set(upload.round, [...(rounds.get(upload.round) ?? []), upload]);
+	for await (const entry of trace.entries()) {
+		if (!entry.head.verbs.includes('upload')) continue;
+		for (const upload of uploadsIn(locatedOf(entry)))
+			rounds.set(upload.round, [...(rounds.get(upload.round) ?? []), upload]);
 	}
 	return [...rounds.values()].flatMap(uploads => {
 		const median = medianOf(uploads.map(({norm}) => norm));

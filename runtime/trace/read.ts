@@ -7,13 +7,16 @@ import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {
 	formatVersion,
 	frameBytes,
+	headAt,
 	indexInterval,
 	lengthAt,
 	magicOf,
+	type Place,
 	recordAt,
 	type TraceHeader,
 	type TraceRecord,
 } from './format.ts';
+import type {RecordHead} from './head.ts';
 
 /** What comes after the last whole record; 0 bytes in a trace that was closed or is still written. */
 export type Tail = {readonly at: number; readonly tornBytes: number; readonly next: number};
@@ -27,8 +30,36 @@ export type Range = {
 	readonly after?: Tail;
 };
 
+type Frame = readonly [bytes: Buffer, offset: number, length: number, place: Place];
+type ReadFrame<T> = (...frame: Frame) => T;
+
 const chunkBytes = 256 << 10;
 const magicBytes = 32;
+
+/** The head of a record, and the way to the whole; it holds the bytes around. A class, since it is made for every record. */
+export class TraceEntry {
+	readonly stream: TraceReader;
+	readonly head: RecordHead;
+	readonly #bytes: Buffer;
+	readonly #offset: number;
+	readonly #length: number;
+	readonly #place: Place;
+
+	/** Throws `trace-invalid` when the frame is damaged. */
+	constructor(stream: TraceReader, ...[bytes, offset, length, place]: Frame) {
+		this.stream = stream;
+		this.head = headAt(bytes, offset, length, place);
+		this.#bytes = bytes;
+		this.#offset = offset;
+		this.#length = length;
+		this.#place = place;
+	}
+
+	/** Throws `trace-invalid` for what is no record. */
+	record(): TraceRecord {
+		return recordAt(this.#bytes, this.#offset, this.#length, this.#place) as TraceRecord;
+	}
+}
 
 export class TraceReader {
 	/** The stream's name: the file's without its ending. */
@@ -67,26 +98,34 @@ export class TraceReader {
 	}
 
 	/** Records in order. Throws `trace-invalid` at a damaged one; the generator's value is what comes after the last. */
-	async *records(range: Range = {}): AsyncGenerator<TraceRecord, Tail> {
-		const batches = this.batches(range);
-		for (;;) {
-			const {done, value} = await batches.next();
-			if (done) return value;
-			yield* value;
-		}
+	records(range: Range = {}): AsyncGenerator<TraceRecord, Tail> {
+		return oneByOne(this.batches(range));
 	}
 
 	/** The same, some hundred records at a time. */
-	async *batches({
-		after,
-		from = after?.next ?? 1,
-		to = Number.POSITIVE_INFINITY,
-	}: Range = {}): AsyncGenerator<TraceRecord[], Tail> {
+	batches(range: Range = {}): AsyncGenerator<TraceRecord[], Tail> {
+		return this.#read(range, recordAt as ReadFrame<TraceRecord>);
+	}
+
+	/** Heads in order, each with the way to its record: several times as fast for who looks for some of them. */
+	entries(range: Range = {}): AsyncGenerator<TraceEntry, Tail> {
+		return oneByOne(this.entryBatches(range));
+	}
+
+	/** The same, some hundred at a time. */
+	entryBatches(range: Range = {}): AsyncGenerator<TraceEntry[], Tail> {
+		return this.#read(range, (...frame) => new TraceEntry(this, ...frame));
+	}
+
+	async *#read<T>(
+		{after, from = after?.next ?? 1, to = Number.POSITIVE_INFINITY}: Range,
+		read: ReadFrame<T>,
+	): AsyncGenerator<T[], Tail> {
 		let {n, at} = after ? {n: after.next, at: after.at} : await this.#entryBefore(from);
 		let size = chunkBytes;
 		for (;;) {
 			const bytes = await readFrom(this.#file, at, size);
-			const batch: TraceRecord[] = [];
+			const batch: T[] = [];
 			let offset = 0;
 			let needed = 0;
 			let damage: unknown;
@@ -95,8 +134,8 @@ export class TraceReader {
 				try {
 					const length = lengthAt(bytes, offset, place);
 					needed = frameBytes + (length ?? 0);
-					if (length === undefined || offset + needed > bytes.byteLength) break;
-					if (n >= from) batch.push(recordAt(bytes, offset, length, place) as TraceRecord);
+					if (length === undefined || offset + needed > bytes.length) break;
+					if (n >= from) batch.push(read(bytes, offset, length, place));
 				} catch (error) {
 					damage = error;
 					break;
@@ -108,8 +147,8 @@ export class TraceReader {
 			// What is whole before it is read.
 			if (damage !== undefined) throw damage;
 			at += offset;
-			const isAtEnd = bytes.byteLength < size;
-			if (n > to || isAtEnd) return {at, tornBytes: n > to ? 0 : bytes.byteLength - offset, next: n};
+			const isAtEnd = bytes.length < size;
+			if (n > to || isAtEnd) return {at, tornBytes: n > to ? 0 : bytes.length - offset, next: n};
 			size = Math.max(chunkBytes, needed);
 		}
 	}
@@ -200,9 +239,17 @@ async function readIndex(path: string): Promise<number[]> {
 	}
 }
 
+async function* oneByOne<T>(batches: AsyncGenerator<T[], Tail>): AsyncGenerator<T, Tail> {
+	for (;;) {
+		const {done, value} = await batches.next();
+		if (done) return value;
+		yield* value;
+	}
+}
+
 /** Up to `length` bytes; fewer only at the file's end. */
-async function readFrom(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
-	const bytes = new Uint8Array(length);
+async function readFrom(file: FileHandle, position: number, length: number): Promise<Buffer> {
+	const bytes = Buffer.allocUnsafeSlow(length);
 	let read = 0;
 	while (read < length) {
 		const {bytesRead} = await file.read(bytes, read, length - read, position + read);
