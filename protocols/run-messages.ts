@@ -10,7 +10,7 @@ const id = Type.String({pattern: '^[a-z0-9-]{1,64}$'});
 const count = Type.Integer({minimum: 0, maximum: Number.MAX_SAFE_INTEGER});
 
 /** What a control asks for. */
-export const controlCommands = ['pause', 'resume', 'kill', 'slow', 'drop', 'policy', 'evaluate'] as const;
+export const controlCommands = ['pause', 'resume', 'kill', 'slow', 'drop', 'policy', 'wire', 'evaluate'] as const;
 export type ControlCommand = (typeof controlCommands)[number];
 
 /** The schemas by verb; `agreement` is that of a `hello`. */
@@ -38,7 +38,7 @@ export const runMessageSchemas = <A extends TSchema>(agreement: A) => ({
 		command: Type.Unsafe<ControlCommand>(Type.Union(controlCommands.map(command => Type.Literal(command)))),
 		/** The actor concerned; empty for the run as a whole. */
 		actor: Type.String({pattern: '^[a-z0-9-]{0,64}$'}),
-		/** Milliseconds for `slow`, `path=value` for `policy`, otherwise empty. */
+		/** Milliseconds for `slow`, `path=value` for `policy` and `wire`, otherwise empty. */
 		value: text,
 	}),
 	controlled: Type.Object({isDone: Type.Boolean(), text}),

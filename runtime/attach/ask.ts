@@ -10,6 +10,9 @@ import {heard, type Speaker, Voice} from './voice.ts';
 
 export type FoundRun = Body<'run-announced'> & {readonly run: string};
 
+/** How long an actor elsewhere waits for a broker that is away. */
+export const brokerLeaseMsDefault = 60_000;
+
 type Asking = {
 	readonly bus: Bus;
 	readonly speaker: Speaker;
@@ -17,10 +20,12 @@ type Asking = {
 	readonly run?: string | undefined;
 	/** How long answers are waited for; default 1,000. One run's answer ends the wait. */
 	readonly waitMs?: number;
+	/** How long a broker that is away is waited for; default 60,000. */
+	readonly brokerLeaseMs?: number | undefined;
 };
 
-/** The runs that answer, those that are over left out. */
-export async function askRuns({bus, speaker, run, waitMs = 1000}: Asking): Promise<FoundRun[]> {
+/** The runs that answer, those that are over left out. Throws `broker-unreachable` when the broker stays away. */
+export async function askRuns({bus, speaker, run, waitMs = 1000, brokerLeaseMs}: Asking): Promise<FoundRun[]> {
 	const found = new Map<string, FoundRun>();
 	const voice = new Voice(bus, speaker, askSequence());
 	let stop: (() => void) | undefined;
@@ -37,7 +42,7 @@ export async function askRuns({bus, speaker, run, waitMs = 1000}: Asking): Promi
 		if (run !== undefined) stop?.();
 	});
 	try {
-		await bus.flush();
+		await reached(bus, brokerLeaseMs);
 		voice.say(run ?? anyRun, 'ask-runs', {});
 		await waitOr(waitMs, resolve => {
 			stop = resolve;
@@ -51,9 +56,9 @@ export async function askRuns({bus, speaker, run, waitMs = 1000}: Asking): Promi
 
 export type ControlAsked = {readonly command: ControlCommand; readonly actor?: string; readonly value?: string};
 
-/** What the run's conductor says it did. Throws `usage` with its refusal, or `run-failed` when it does not answer. */
+/** What the run's conductor says it did. Throws `usage` with its refusal, `run-failed` when it does not answer, `broker-unreachable`. */
 export async function askControl(
-	{bus, speaker, run, waitMs = 5000}: Asking & {readonly run: string},
+	{bus, speaker, run, waitMs = 5000, brokerLeaseMs}: Asking & {readonly run: string},
 	{command, actor = '', value = ''}: ControlAsked,
 ): Promise<string> {
 	let answer: Body<'controlled'> | undefined;
@@ -64,7 +69,7 @@ export async function askControl(
 		stop?.();
 	});
 	try {
-		await bus.flush();
+		await reached(bus, brokerLeaseMs);
 		new Voice(bus, speaker, askSequence()).say(run, 'control', {command, actor, value}, conductorId);
 		await waitOr(waitMs, resolve => {
 			stop = resolve;
@@ -84,6 +89,23 @@ export async function askControl(
 /** Numbers of asking apart from those of an actor with the same id, and from each other's. */
 let asked = 0;
 const askSequence = () => 2 ** 48 + asked++;
+
+/** Resolves when the broker has all that was said. */
+async function reached(bus: Bus, leaseMs = brokerLeaseMsDefault): Promise<void> {
+	let timer: NodeJS.Timeout | undefined;
+	const isAway = new Promise<true>(resolve => {
+		timer = setTimeout(() => resolve(true), leaseMs);
+	});
+	const flushed = bus.flush();
+	// Who has given up closes the bus, which ends the flush.
+	flushed.catch(() => undefined);
+	const isGone = await Promise.race([flushed, isAway]).finally(() => clearTimeout(timer));
+	if (isGone)
+		throw new CutlayerError(
+			'broker-unreachable',
+			`The broker has been away for ${leaseMs} ms: start it again, then attach again`,
+		);
+}
 
 function waitOr(waitMs: number, start: (resolve: () => void) => void): Promise<void> {
 	return new Promise(resolve => {

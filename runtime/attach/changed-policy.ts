@@ -28,3 +28,17 @@ export function changedPolicy(scenario: Scenario, assignment: string): Scenario 
 	}
 	return after;
 }
+
+/** The scenario with `kind=format` set among its wire formats. Throws `usage` or `scenario-invalid`. */
+export function changedWire(scenario: Scenario, assignment: string): Scenario {
+	const kind = assignment.split('=')[0] ?? '';
+	if (!Object.keys(scenario.wire).includes(kind)) {
+		throw new CutlayerError(
+			'usage',
+			`Expected ${Object.keys(scenario.wire).join(', ')} with a format, found ${JSON.stringify(assignment.slice(0, 80))}; for example wire activations=bf16`,
+		);
+	}
+	const file = structuredClone(scenario);
+	setPath(file, `wire.${assignment}`);
+	return checkScenario(file, 'the run');
+}

@@ -8,7 +8,8 @@ import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
 import {anyRun, conductorId} from '../../protocols/run-messages.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {patternOf, type SenderKind} from '../../protocols/subjects.ts';
-import {changedPolicy} from './changed-policy.ts';
+import type {ActorSpec} from '../compute/spec.ts';
+import {changedPolicy, changedWire} from './changed-policy.ts';
 import {Members} from './members.ts';
 import {heard, Voice} from './voice.ts';
 
@@ -23,6 +24,8 @@ export type Conducted = {
 	kill?(): void;
 	/** Each of its passes takes so many milliseconds more. */
 	slow?(delayMs: number): void;
+	/** Its arithmetic is made of this from now on. */
+	respec?(spec: ActorSpec): void;
 	/** Values of its machine's input that are others from now on. */
 	change?(input: Readonly<Record<string, unknown>>): void;
 };
@@ -38,6 +41,8 @@ export type ConductorOptions = {
 	readonly actors: () => readonly Conducted[];
 	/** What a changed scenario changes in an actor's input. */
 	readonly changesOf: (actor: Conducted, before: Scenario, after: Scenario) => Readonly<Record<string, unknown>>;
+	/** What an actor's arithmetic is made of under a scenario. */
+	readonly specOf: (actor: Conducted, scenario: Scenario) => ActorSpec;
 	readonly onNotice: (text: string) => void;
 };
 
@@ -106,7 +111,7 @@ export class Conductor {
 		const {round, isOver, isMainServerHere, present, left} = this.#members;
 		const body: Body<'run-announced'> = {
 			scenario: JSON.stringify(this.#scenario),
-			agreement,
+			agreement: {...agreement, wire: this.#scenario.wire},
 			ageMs: now(),
 			round,
 			members: [...present],
@@ -150,6 +155,8 @@ export class Conductor {
 				return this.#drop(actor);
 			case 'policy':
 				return this.#changePolicy(value);
+			case 'wire':
+				return this.#changeWire(value);
 			case 'evaluate':
 				return this.#evaluate();
 		}
@@ -193,14 +200,28 @@ export class Conductor {
 	}
 
 	#changePolicy(assignment: string): string {
-		const after = changedPolicy(this.#scenario, assignment);
+		this.#take(changedPolicy(this.#scenario, assignment));
+		return `${assignment} holds from now on`;
+	}
+
+	/** Whoever sends in the format concerned does so from its next pass on; every receiver reads all of them. */
+	#changeWire(assignment: string): string {
+		const after = changedWire(this.#scenario, assignment);
+		const {specOf, actors} = this.#options;
+		for (const actor of actors()) if (!actor.isDone) actor.respec?.(specOf(actor, after));
+		this.#take(after);
+		const elsewhere = this.#guests.length > 0 ? `; ${this.#guests.join(', ')} keep theirs until they attach again` : '';
+		return `wire.${assignment} holds from now on${elsewhere}`;
+	}
+
+	/** What the machines are told of a changed scenario; they record it like any input. */
+	#take(after: Scenario): void {
 		const {changesOf, actors} = this.#options;
 		for (const actor of actors()) {
 			const input = changesOf(actor, this.#scenario, after);
 			if (Object.keys(input).length > 0 && !actor.isDone) actor.change?.(input);
 		}
 		this.#scenario = after;
-		return `${assignment} holds from now on`;
 	}
 
 	/** The main server shows its adapter from now on, for an evaluator that the scenario did not foresee. */

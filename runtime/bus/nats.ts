@@ -2,18 +2,11 @@
 The bus over a NATS server: reconnects for ever, holds what is published meanwhile, and cuts frames to the limit of the
 server it is connected to at that moment. The only place where a connection is made.
 */
-import {
-	type ConnectionOptions,
-	connect,
-	credsAuthenticator,
-	type Msg,
-	type NatsConnection,
-	NatsError,
-	type TlsOptions,
-} from 'nats';
+import {type ConnectionOptions, connect, type Msg, type NatsConnection, NatsError, type TlsOptions} from 'nats';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
 import {chunked} from './chunked.ts';
+import type {BrokerCredentials} from './credentials.ts';
 import {Inbox} from './inbox.ts';
 import {frameOf, headerRoomBytes, natsHeadersOf} from './nats-headers.ts';
 import {Outbox} from './outbox.ts';
@@ -25,8 +18,7 @@ export type NatsOptions = {
 	readonly url: string;
 	/** What the server calls this connection in its lists. */
 	readonly name: string;
-	/** Contents of a `.creds` file. */
-	readonly creds?: Uint8Array;
+	readonly creds?: BrokerCredentials | undefined;
 	readonly user?: string;
 	readonly pass?: string;
 	/** Files of a private certificate authority or a client certificate. */
@@ -96,7 +88,7 @@ function connectionOptions(options: NatsOptions, retry: Backoff): ConnectionOpti
 		pingInterval: 10_000,
 		...(user !== undefined && {user}),
 		...(pass !== undefined && {pass}),
-		...(creds && {authenticator: credsAuthenticator(creds)}),
+		...(creds && {authenticator: creds.authenticator}),
 		...(tls && {tls}),
 		...(inboxPrefix !== undefined && {inboxPrefix}),
 	};

@@ -7,6 +7,7 @@ import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {checkId, type SenderKind} from '../../protocols/subjects.ts';
 import {askRuns, type FoundRun} from '../attach/ask.ts';
 import type {Speaker} from '../attach/voice.ts';
+import {BrokerCredentials} from '../bus/credentials.ts';
 import {connectNats, type NatsBus} from '../bus/nats.ts';
 
 export type BrokerFlags = {readonly nats: string; readonly creds?: string};
@@ -14,7 +15,7 @@ export type BrokerFlags = {readonly nats: string; readonly creds?: string};
 export type Access = {
 	readonly bus: NatsBus;
 	readonly speaker: Speaker;
-	readonly creds: Uint8Array | undefined;
+	readonly creds: BrokerCredentials | undefined;
 	/** Whether the broker has refused this connection a subject; each is said where it happens. */
 	readonly refusals: readonly string[];
 };
@@ -45,10 +46,12 @@ export async function openAccess(flags: BrokerFlags, kind: SenderKind, id: strin
 	}
 }
 
-async function readCreds(path: string): Promise<Uint8Array> {
-	return readFile(path).catch(error => {
-		throw new CutlayerError('usage', `Expected a .creds file at ${path}, found ${errorText(error)}; correct --creds`);
+/** Throws `usage`. */
+export async function readCreds(path: string): Promise<BrokerCredentials> {
+	const text = await readFile(path, 'utf8').catch(error => {
+		throw new CutlayerError('usage', `Expected credentials at ${path}, found ${errorText(error)}; correct --creds`);
 	});
+	return BrokerCredentials.parse(text, path, Date.now());
 }
 
 /** The run named, or the only one of the broker. Throws `usage` with what is there. */

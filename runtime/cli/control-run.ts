@@ -48,12 +48,9 @@ export function controlOf(command: string, value: string | undefined): ControlAs
 			if (!value?.includes('=')) throw usage('PATH=VALUE', given, 'for example policy closing.kind=all');
 			return {command, value};
 		case 'wire':
-			throw usage(
-				'a change that a run can take while it is under way',
-				'wire, which all agreed on at the door',
-				'start another run with --set wire.activations=bf16',
-			);
+			if (!value?.includes('=')) throw usage('KIND=FORMAT', given, 'for example wire activations=bf16');
+			return {command, value};
 		default:
-			throw usage('pause, resume, drop, kill, slow or policy', command, 'see cutlayer ctl --help');
+			throw usage('pause, resume, drop, kill, slow, policy or wire', command, 'see cutlayer ctl --help');
 	}
 }

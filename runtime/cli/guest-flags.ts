@@ -12,6 +12,8 @@ export type GuestFlags = BrokerFlags & {
 	readonly model?: string;
 	readonly set: readonly string[];
 	readonly out?: string;
+	/** How long a broker that is away is waited for, ms; default 60,000. */
+	readonly brokerLeaseMs?: number;
 	readonly backend?: 'tensorflow' | 'wasm' | 'cpu';
 	readonly trace: 'off' | 'digest' | 'full';
 	readonly json: boolean;

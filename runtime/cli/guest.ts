@@ -7,6 +7,7 @@ import {CutlayerError} from '../../protocols/errors.ts';
 import type {Agreement} from '../../protocols/messages.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import type {FoundRun} from '../attach/ask.ts';
+import type {BrokerCredentials} from '../bus/credentials.ts';
 import {type OwnRows, openOwnData} from '../run/own-data.ts';
 import {agreementOf, type RunModel} from '../run/plan.ts';
 import type {ActorRole} from '../run/running-actor.ts';
@@ -22,27 +23,27 @@ export type Guest = {
 	readonly rows?: OwnRows | undefined;
 	/** What the run agreed on. */
 	readonly agreement?: Agreement | undefined;
-	readonly creds?: Uint8Array | undefined;
+	readonly creds?: BrokerCredentials | undefined;
 };
 
 /** Takes part to the end. Throws what cannot start: with exit code 2 what the user can correct. */
 export async function joinAs(guest: Guest, flags: GuestFlags): Promise<void> {
 	const {role, run, scenario, incarnation, rows, agreement, creds} = guest;
+	const {nats, backend, trace, json, quiet, brokerLeaseMs} = flags;
 	const agreementHere = (model: RunModel) => agreementOf(scenario, model, role.kind === 'client' ? role.id : undefined);
 	const part = {
 		roles: [role],
 		incarnation,
-		...(creds && {creds}),
+		brokerLeaseMs,
 		...(rows && {
 			openData: (tokenizer: Parameters<typeof openOwnData>[1]) => openOwnData(scenario, tokenizer, role.id, rows),
 		}),
 		...(agreement && {onModel: (model: RunModel) => checkDoor(run, agreement, agreementHere(model))}),
 	};
 	const folder = resolve(flags.out ?? `runs/${run}-${role.id}${incarnation > 0 ? `-${incarnation}` : ''}`);
-	const {nats, backend, trace, json, quiet} = flags;
 	await execute(
 		{scenario, run, folder, part},
-		{set: [], bus: 'nats', nats, trace, json, quiet, ...(backend && {backend})},
+		{set: [], bus: 'nats', nats, trace, json, quiet, ...(backend && {backend}), ...(creds && {creds})},
 	);
 }
 

@@ -5,7 +5,7 @@ part of a run notices when the rest is gone.
 import {Conductor} from '../attach/conductor.ts';
 import type {Speaker} from '../attach/voice.ts';
 import {watchRun} from '../attach/watch-run.ts';
-import {inputChanges} from '../run/change.ts';
+import {inputChanges, specOf} from '../run/change.ts';
 import {LiveRun, type LiveRunOptions, type RunResult} from '../run/live-run.ts';
 import {agreementOf} from '../run/plan.ts';
 import type {ActorRole} from '../run/running-actor.ts';
@@ -13,7 +13,11 @@ import type {OpenWorld, WorldPart} from '../run/world.ts';
 import type {RunView} from './run-view.ts';
 
 /** What this process takes part with in a run whose others are elsewhere. */
-export type SessionPart = WorldPart & {readonly incarnation: number};
+export type SessionPart = WorldPart & {
+	readonly incarnation: number;
+	/** How long a broker that is away is waited for, ms; default 60,000. */
+	readonly brokerLeaseMs?: number | undefined;
+};
 
 type SessionOptions = Pick<LiveRunOptions, 'scenario' | 'run' | 'folder' | 'isResumed' | 'trace'> & {
 	readonly part: SessionPart | undefined;
@@ -56,6 +60,7 @@ async function conduct(open: OpenWorld, {scenario, run, view}: SessionOptions, l
 		now: () => live.ageMs,
 		actors: () => live.actors,
 		changesOf: (actor, before, after) => inputChanges(actor as ActorRole, before, after, open.model),
+		specOf: (actor, changed) => specOf(actor as ActorRole, changed, open.config),
 		onNotice: text => view.notice(text),
 	});
 }
@@ -66,8 +71,9 @@ async function watchRest(open: OpenWorld, {run, part}: SessionOptions, live: Liv
 	if (!part || !role || role.kind === 'fed-server' || open.natsUrl === undefined) return () => Promise.resolve();
 	const bus = await open.connect('watch');
 	const speaker: Speaker = {...role, incarnation: part.incarnation};
-	const onGone = () => live.giveUp(`run ${run} is gone: its fed server's process does not answer any more`);
-	const stop = watchRun({bus, speaker, run, onGone});
+	const onGone = (problem = `run ${run} is gone: its fed server's process does not answer any more`) =>
+		live.giveUp(problem);
+	const stop = watchRun({bus, speaker, run, brokerLeaseMs: part.brokerLeaseMs, onGone});
 	return async () => {
 		stop();
 		await bus.close();

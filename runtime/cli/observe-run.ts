@@ -18,8 +18,13 @@ export async function observeRun(flags: AttachFlags): Promise<void> {
 		const {run, ageMs} = await findRun(access, flags.run);
 		const beganMs = performance.now() - ageMs;
 		process.stderr.write(`Observing run ${run} at ${bus.url}; Ctrl-C to leave\n`);
+		let problem = `Run ${run} is gone: it does not answer any more; see its own output`;
 		const ending = await new Promise<'over' | 'gone' | 'interrupted'>(resolve => {
-			const stop = watchRun({bus, speaker, run, onGone: () => resolve('gone')});
+			const onGone = (why = problem) => {
+				problem = why;
+				resolve('gone');
+			};
+			const stop = watchRun({bus, speaker, run, brokerLeaseMs: flags.brokerLeaseMs, onGone});
 			const end = (how: 'over' | 'interrupted') => {
 				stop();
 				resolve(how);
@@ -34,8 +39,7 @@ export async function observeRun(flags: AttachFlags): Promise<void> {
 					if (event.verb === 'run-finished') end('over');
 				});
 		});
-		if (ending === 'gone')
-			throw new CutlayerError('run-failed', `Run ${run} is gone: it does not answer any more; see its own output`);
+		if (ending === 'gone') throw new CutlayerError('run-failed', problem);
 		if (ending === 'interrupted') process.exitCode = 130;
 	} finally {
 		await bus.close();

@@ -1,6 +1,8 @@
 /**
 What a user may say of a run on the command line.
 */
+import type {BrokerCredentials} from '../bus/credentials.ts';
+
 export type RunFlags = {
 	readonly out?: string;
 	readonly seed?: number;
@@ -8,6 +10,8 @@ export type RunFlags = {
 	readonly set: readonly string[];
 	readonly bus: 'nats' | 'memory';
 	readonly nats?: string;
+	/** For that broker: a file, or what was in it. */
+	readonly creds?: string | BrokerCredentials;
 	readonly clock?: 'wall' | 'virtual';
 	readonly backend?: 'tensorflow' | 'wasm' | 'cpu';
 	readonly resume?: string;

@@ -15,6 +15,7 @@ import {saveAdapters} from '../run/save-adapters.ts';
 import type {SimulatedChange} from '../run/simulated.ts';
 import {type OpenWorld, openWorld} from '../run/world.ts';
 import {openProgress} from '../setup/progress.ts';
+import {readCreds} from './broker-access.ts';
 import {runSession, type SessionPart} from './live-session.ts';
 import {machineFacts} from './machine.ts';
 import type {RunFlags} from './run-flags.ts';
@@ -44,6 +45,7 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 		bus: flags.bus,
 		clock: flags.clock,
 		natsUrl: flags.nats,
+		creds: typeof flags.creds === 'string' ? await readCreds(flags.creds) : flags.creds,
 		backend: flags.backend,
 		processes: flags.processes,
 		whatIf,

@@ -7,9 +7,11 @@ import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {partOf, type TracePart} from '../../protocols/trace-parts.ts';
 import {connectNats} from '../bus/nats.ts';
 import {readTraceStream} from '../bus/trace-stream.ts';
+import {readCreds} from './broker-access.ts';
 
 export type PullFlags = {
 	readonly nats: string;
+	readonly creds?: string;
 	readonly run: string;
 	readonly out?: string;
 	readonly now: boolean;
@@ -20,9 +22,10 @@ export type PullFlags = {
 type Pulled = {readonly handle: FileHandle; bytes: number; isEnded: boolean; gap?: string};
 
 /** Exits 0 when all that was published is written, 1 when pieces are missing. Throws what the broker and the disk throw. */
-export async function pull({nats, run, out = join('runs', run), now, json}: PullFlags): Promise<void> {
+export async function pull({nats, creds, run, out = join('runs', run), now, json}: PullFlags): Promise<void> {
 	const folder = join(resolve(out), 'trace');
-	const bus = await connectNats({url: nats, name: 'pull'});
+	const given = creds === undefined ? undefined : await readCreds(creds);
+	const bus = await connectNats({url: nats, name: 'pull', creds: given});
 	const files = new Map<string, Pulled>();
 	try {
 		for await (const kept of readTraceStream(bus, run)) {

@@ -20,7 +20,7 @@ export async function upRun(kind: ActorKind, name: string, flags: UpFlags): Prom
 		throw new CutlayerError('usage', `Scenario ${scenario.name} has no main server; leave this process out`);
 	const run = checkId(flags.run, 'run id');
 	const access = await openAccess(flags, kind, id);
-	const found = await awaitRun(kind, run, access).finally(() => access.bus.close());
+	const found = await awaitRun(kind, run, access, flags).finally(() => access.bus.close());
 	await joinAs(
 		{
 			role: {kind, id},
@@ -48,7 +48,7 @@ function idOf(kind: ActorKind, {id}: UpFlags): string {
 }
 
 /** The fed server begins the run; the others wait for it, clients also for the main server. */
-async function awaitRun(kind: ActorKind, run: string, access: Access): Promise<FoundRun | undefined> {
+async function awaitRun(kind: ActorKind, run: string, access: Access, flags: UpFlags): Promise<FoundRun | undefined> {
 	const {bus, speaker, refusals} = access;
 	const isFedServer = kind === 'fed-server';
 	for (let asked = 0; ; asked++) {
@@ -56,6 +56,7 @@ async function awaitRun(kind: ActorKind, run: string, access: Access): Promise<F
 			bus,
 			speaker: isFedServer ? {...speaker, kind: 'observer'} : speaker,
 			run,
+			brokerLeaseMs: flags.brokerLeaseMs,
 		});
 		if (refusals.length > 0) throw new CutlayerError('usage', refusals[0]!);
 		if (isFedServer && !found) return undefined;

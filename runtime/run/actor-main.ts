@@ -2,7 +2,9 @@
 The inside of an actor's own process: opens its part of the model, its own rows and its own connection when its run asks for
 them, and is gone when the run is.
 */
+import {BrokerCredentials} from '../bus/credentials.ts';
 import {connectNats} from '../bus/nats.ts';
+import type {ActorSpec} from '../compute/spec.ts';
 import {ThreadCompute} from '../compute/thread.ts';
 import {openTokenizer} from '../data/tokenizer.ts';
 import {WallClock} from '../live/clock.ts';
@@ -54,6 +56,7 @@ class ServedActor {
 			resume: () => this.#actor?.resume(),
 			change: (input: Readonly<Record<string, unknown>>) => this.#actor?.change?.(input),
 			slow: (delayMs: number) => this.#actor?.slow?.(delayMs),
+			respec: (spec: ActorSpec) => this.#actor?.respec?.(spec),
 			save: (options: {isLast: boolean}) => this.#actor!.save(options),
 			readAdapter: () => this.#actor!.readAdapter(),
 			stop: () => this.#stop(),
@@ -61,13 +64,14 @@ class ServedActor {
 	}
 
 	async #prepare(preparation: Preparation) {
-		const {scenario, model, thread, natsUrl} = preparation;
+		const {scenario, model, thread, natsUrl, natsCreds} = preparation;
 		const data = await openRunData(scenario, await openTokenizer(thread.modelPath), [this.#role]);
 		const initial = await loadInitial(scenario, model.config);
 		const {compute, opened} = await ThreadCompute.open(thread);
 		const onNotice = (text: string) => this.#ipc!.tell('notice', `${this.#role.id}: ${text}`);
 		const onProblem = (problem: Error) => onNotice(problem.message);
-		const connect = (name: string) => connectNats({url: natsUrl, name, onNotice, onProblem});
+		const creds = natsCreds === undefined ? undefined : BrokerCredentials.parse(natsCreds, 'the pipe', Date.now());
+		const connect = (name: string) => connectNats({url: natsUrl, name, creds, onNotice, onProblem});
 		const {clients, validation} = data;
 		this.#prepared = {
 			preparation,

@@ -9,6 +9,7 @@ import type {FrameProblem} from '../../protocols/envelope.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
+import type {ActorSpec} from '../compute/spec.ts';
 import type {Opened, ThreadOptions} from '../compute/thread.ts';
 import type {ActorCheckpoint} from './checkpoint.ts';
 import {Ipc} from './ipc.ts';
@@ -21,6 +22,8 @@ export type Preparation = ActorRole & {
 	readonly model: RunModel;
 	readonly thread: ThreadOptions;
 	readonly natsUrl: string;
+	/** Credentials for the broker; they cross the pipe and nothing else. */
+	readonly natsCreds?: string;
 };
 
 /** What its actor starts from; `startedAtMs` is when the run's clock was 0, in milliseconds of the machine's clock. */
@@ -135,6 +138,10 @@ export class ActorProcess implements RunningActor {
 
 	slow(delayMs: number): void {
 		this.#ipc.tell('slow', delayMs);
+	}
+
+	respec(spec: ActorSpec): void {
+		this.#ipc.tell('respec', spec);
 	}
 
 	kill(): void {

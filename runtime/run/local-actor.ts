@@ -3,6 +3,8 @@ Actors in this process: a host each, with a bus connection of its own and the ar
 */
 import type {Bus, Compute} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
+import {RespecCompute} from '../compute/respec.ts';
+import type {ActorSpec} from '../compute/spec.ts';
 import type {PackedBatch} from '../data/batches.ts';
 import type {ActorHost} from '../host/actor-host.ts';
 import {type HostObserver, observers} from '../host/observer.ts';
@@ -48,17 +50,19 @@ class LocalActor implements RunningActor {
 	readonly kind: ActorKind;
 	readonly #bus: Bus;
 	readonly #compute: SlowableCompute;
+	readonly #respec: RespecCompute;
 	readonly #events: ActorEvents;
 	#host: ActorHost | undefined;
 	/** Set when the machine has ended, or threw. */
 	#end: {readonly failure: string | null} | undefined;
 	#onQuiet: (() => void)[] = [];
 
-	private constructor({id, kind, events}: ActorRequest, bus: Bus, compute: SlowableCompute) {
+	private constructor({id, kind, events, clock}: ActorRequest, bus: Bus, compute: Compute) {
 		this.id = id;
 		this.kind = kind;
 		this.#bus = bus;
-		this.#compute = compute;
+		this.#respec = new RespecCompute(compute);
+		this.#compute = new SlowableCompute(this.#respec, clock);
 		this.#events = events;
 	}
 
@@ -67,7 +71,7 @@ class LocalActor implements RunningActor {
 		const everyMs = request.scenario.timing.heartbeatMs || endRepeatMs;
 		const isRepeated = parts.isEndRepeated && request.kind === 'fed-server';
 		const bus = isRepeated ? lastWords(connection, request.clock, everyMs) : connection;
-		const actor = new LocalActor(request, bus, new SlowableCompute(parts.compute, request.clock));
+		const actor = new LocalActor(request, bus, parts.compute);
 		try {
 			const {scenario, run, clock, saved, watch, incarnation = 0} = request;
 			const {model, initial} = parts;
@@ -125,6 +129,10 @@ class LocalActor implements RunningActor {
 
 	slow(delayMs: number): void {
 		this.#compute.delayMs = delayMs;
+	}
+
+	respec(spec: ActorSpec): void {
+		this.#respec.respec(this.id, spec);
 	}
 
 	kill(): void {

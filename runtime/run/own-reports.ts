@@ -23,6 +23,8 @@ export function ownReports(connect: Connect): {readonly actor: Connect; readonly
 		recorder: async name => {
 			const bus = await connect(name);
 			return withChanges(bus, {
+				// What it hears has never left this process.
+				flush: () => Promise.resolve(),
 				subscribe(pattern, deliver) {
 					const hear = (frame: Frame) => {
 						if (subjectMatches(pattern, frame.subject)) deliver(frame);
@@ -35,12 +37,12 @@ export function ownReports(connect: Connect): {readonly actor: Connect; readonly
 	};
 }
 
-const withChanges = (bus: Bus, changes: Partial<Pick<Bus, 'publish' | 'subscribe'>>): Bus => ({
+const withChanges = (bus: Bus, changes: Partial<Pick<Bus, 'publish' | 'subscribe' | 'flush'>>): Bus => ({
 	get maxPayloadBytes() {
 		return bus.maxPayloadBytes;
 	},
 	publish: changes.publish ?? (frame => bus.publish(frame)),
 	subscribe: changes.subscribe ?? ((pattern, deliver) => bus.subscribe(pattern, deliver)),
-	flush: () => bus.flush(),
+	flush: changes.flush ?? (() => bus.flush()),
 	close: () => bus.close(),
 });

@@ -5,6 +5,7 @@ import type {FrameProblem} from '../../protocols/envelope.ts';
 import type {Clock} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
+import type {ActorSpec} from '../compute/spec.ts';
 import type {HostObserver} from '../host/observer.ts';
 import type {ActorCheckpoint} from './checkpoint.ts';
 import type {TraceOptions} from './tracing.ts';
@@ -62,6 +63,8 @@ export interface RunningActor extends ActorRole, ActorStatus {
 	kill?(): void;
 	/** Each of its passes takes so many milliseconds more from now on; absent where that is not possible. */
 	slow?(delayMs: number): void;
+	/** Its arithmetic is made of this from its next whole pass on; absent where that is not possible. */
+	respec?(spec: ActorSpec): void;
 	/**
 	A snapshot with its arithmetic, once everything it published before has reached the broker.
 	A client or main server comes to rest first; with `isLast` all do, and leave the bus with the snapshot.

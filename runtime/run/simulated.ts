@@ -6,6 +6,7 @@ import type {Fault} from '../../protocols/faults.ts';
 import type {Bus} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import type {Change, WhatIf} from '../../protocols/what-if.ts';
+import {RespecCompute} from '../compute/respec.ts';
 import {settled} from '../live/settled.ts';
 import {ChangePoint, changedBus} from '../sim/change-point.ts';
 import {VirtualTime} from '../sim/clock.ts';
@@ -14,7 +15,6 @@ import {clientDevice, type Device, idealDevice, serverDevice} from '../sim/devic
 import {FaultyCompute} from '../sim/faulty-compute.ts';
 import {FrameFate} from '../sim/frame-fate.ts';
 import {SimNetwork} from '../sim/network.ts';
-import {RespecCompute} from '../sim/respec-compute.ts';
 import {Carrier} from './carrier.ts';
 import {inputChanges, specOf} from './change.ts';
 import type {World} from './live-run.ts';

@@ -7,6 +7,7 @@ import type {Scenario} from '../../protocols/scenario.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
 import type {Change} from '../../protocols/what-if.ts';
 import {startBroker} from '../bus/broker.ts';
+import type {BrokerCredentials} from '../bus/credentials.ts';
 import {createMemoryBroker} from '../bus/memory.ts';
 import {connectNats} from '../bus/nats.ts';
 import {openTraceStream} from '../bus/trace-stream.ts';
@@ -35,6 +36,8 @@ export type WorldOptions = {
 	readonly clock?: 'wall' | 'virtual' | undefined;
 	/** A broker to use; without one an embedded `nats-server` is started. */
 	readonly natsUrl?: string | undefined;
+	/** For that broker. */
+	readonly creds?: BrokerCredentials | undefined;
 	readonly backend?: BackendKind | undefined;
 	/** A process for each actor; default all in this one. */
 	readonly processes?: boolean | undefined;
@@ -55,8 +58,6 @@ export type WorldPart = {
 	readonly openData?: ((tokenizer: Tokenizer) => Promise<RunData>) | undefined;
 	/** Called before much is loaded; may throw. */
 	readonly onModel?: ((model: RunModel) => void) | undefined;
-	/** Contents of a `.creds` file for the broker. */
-	readonly creds?: Uint8Array | undefined;
 };
 
 /** For `config.json` and the first lines a user sees. */
@@ -106,7 +107,7 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 			openRunData(scenario, tokenizer, options.processes ? [] : options.part?.roles));
 		const initial = await loadInitial(scenario, weights.config);
 		const broker = await openBroker(options, closers);
-		if (options.traceStreamOf !== undefined) await keepTrace(options.traceStreamOf, broker);
+		if (options.traceStreamOf !== undefined) await keepTrace(options.traceStreamOf, broker, options.creds);
 		const resolved = resolveBackend(options.backend);
 		const {world, opened} = options.processes
 			? await openInProcesses(options, {resolved, model, modelPath: files.path, broker}, closers)
@@ -169,7 +170,7 @@ async function openHere(
 }
 
 async function openInProcesses(
-	{scenario, onNotice}: WorldOptions,
+	{scenario, creds, onNotice}: WorldOptions,
 	{resolved, model, modelPath, broker}: Parts,
 	closers: Closer[],
 ): Promise<Opening> {
@@ -183,7 +184,10 @@ async function openInProcesses(
 	}
 	const thread = {backend: resolved, modelPath};
 	const {environment} = resolved;
-	const processes = await openProcesses({scenario, model, thread, natsUrl: url, environment, onNotice});
+	const processes = await openProcesses({
+		...{scenario, model, thread, natsUrl: url, environment, onNotice},
+		...(creds && {natsCreds: creds.secretText}),
+	});
 	closers.push(() => processes.close());
 	const {openActor, rowsCut, opened} = processes;
 	return {world: {roles: rolesOf(scenario), openActor, connect, rowsCut}, opened};
@@ -196,10 +200,10 @@ type Connect = {
 	readonly text: string;
 };
 
-async function openBroker({bus, natsUrl, clock, onNotice, part}: WorldOptions, closers: Closer[]): Promise<Connect> {
+async function openBroker({bus, natsUrl, clock, onNotice, creds}: WorldOptions, closers: Closer[]): Promise<Connect> {
 	if (clock === 'virtual' && bus === 'memory') return memoryBroker('simulated, in virtual time');
 	if (bus === 'memory') return memoryBroker('memory, as asked for');
-	if (natsUrl) return foreignBroker(natsUrl, onNotice, part?.creds);
+	if (natsUrl) return foreignBroker(natsUrl, onNotice, creds);
 	const found = findBroker();
 	if (!found) {
 		onNotice('No nats-server found: run `cutlayer setup`, or name one with --nats. This run uses the memory bus.');
@@ -215,10 +219,10 @@ async function openBroker({bus, natsUrl, clock, onNotice, part}: WorldOptions, c
 }
 
 /** Throws `usage` without a broker, and what `openTraceStream` throws. */
-async function keepTrace(run: string, {url, text}: Connect): Promise<void> {
+async function keepTrace(run: string, {url, text}: Connect, creds: BrokerCredentials | undefined): Promise<void> {
 	if (url === undefined)
 		throw new CutlayerError('usage', `Expected a nats-server for --trace-stream, found ${text}; name one with --nats`);
-	const bus = await connectNats({url, name: 'trace'});
+	const bus = await connectNats({url, name: 'trace', creds});
 	await openTraceStream(bus, run).finally(() => bus.close());
 }
 
@@ -226,10 +230,10 @@ async function keepTrace(run: string, {url, text}: Connect): Promise<void> {
 async function foreignBroker(
 	url: string,
 	onNotice: (text: string) => void,
-	creds: Uint8Array | undefined,
+	creds: BrokerCredentials | undefined,
 ): Promise<Connect> {
 	const onProblem = (problem: Error) => onNotice(problem.message);
-	const options = {url, onNotice, onProblem, ...(creds && {creds})};
+	const options = {url, onNotice, onProblem, creds};
 	const probe = await connectNats({...options, name: 'probe'});
 	await probe.close();
 	return {url, connect: name => connectNats({...options, name}), text: probe.url};

@@ -171,12 +171,12 @@ export const wholeAdapter = ({adapters}: RunResult): AdapterTensors => ({
 });
 
 /** A connection that may change what passes through it. */
-export const wrapBus = (bus: Bus, changes: Partial<Pick<Bus, 'publish' | 'subscribe'>>): Bus => ({
+export const wrapBus = (bus: Bus, changes: Partial<Pick<Bus, 'publish' | 'subscribe' | 'flush'>>): Bus => ({
 	get maxPayloadBytes() {
 		return bus.maxPayloadBytes;
 	},
 	publish: changes.publish ?? (frame => bus.publish(frame)),
 	subscribe: changes.subscribe ?? ((pattern, deliver) => bus.subscribe(pattern, deliver)),
-	flush: () => bus.flush(),
+	flush: changes.flush ?? (() => bus.flush()),
 	close: () => bus.close(),
 });

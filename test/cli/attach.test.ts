@@ -18,7 +18,7 @@ import {recordsIn, withTrace} from '../_helpers/traces.ts';
 
 const binary = findBroker()?.binary;
 
-type Row = {kind: string; actor: string; round: number; step: number; loss: number; adapterVersion: number};
+type Row = {kind: string; actor: string; round: number; step: number; loss: number; bytesUp: number; tokens: number};
 type Listed = {run: string; scenario: string; round: number; members: string[]};
 
 const linesOf = (file: string): string[] => (existsSync(file) ? readFileSync(file, 'utf8').split('\n') : []);
@@ -120,6 +120,9 @@ testWith(binary)('a running run is joined, watched, changed and left, and refuse
 		t.is(summaryOf(out('back')).reason, 'left the run');
 		const before = rowsOf(out('run')).length;
 		await until(() => rowsOf(out('run')).length > before + 4);
+		// The same tokens in half the bytes.
+		const bytesUp = rowsOf(out('run')).flatMap(row => (row.kind === 'step' ? [row.bytesUp / row.tokens] : []));
+		t.true(bytesUp.at(-1)! < 0.6 * bytesUp[0]!, `${bytesUp[0]} ${bytesUp.at(-1)}`);
 		host.child.kill('SIGINT');
 		t.is((await host.ended).code, 130);
 		const {code, stdout, stderr} = await watcher.ended;
@@ -147,7 +150,7 @@ testWith(binary)('a running run is joined, watched, changed and left, and refuse
 		);
 		t.deepEqual(
 			told.filter(type => type.startsWith('host.')),
-			['host.pause', 'host.changed', 'host.resume', 'host.pause'],
+			['host.pause', 'host.changed', 'host.changed', 'host.resume', 'host.pause'],
 		);
 		const replayed = await callCutlayer(['replay', out('run')]);
 		t.is(replayed.code, 0, replayed.stdout);
@@ -169,6 +172,7 @@ async function refusesChanges(t: ExecutionContext, ctl: Ctl): Promise<void> {
 	t.regex(again.stderr, /^cutlayer: The run is paused already: resume it first$/m);
 	t.is((await ctl('policy', 'aggregation.kind=median')).code, 0);
 	t.is((await ctl('slow', 'c1=1')).code, 0);
+	t.regex((await ctl('wire', 'activations=bf16')).stdout, /wire.activations=bf16 holds from now on/);
 	t.is((await ctl('resume')).code, 0);
 	for (const [words, says] of changesRefused) {
 		const refused = await ctl(...words);
@@ -179,11 +183,13 @@ async function refusesChanges(t: ExecutionContext, ctl: Ctl): Promise<void> {
 }
 
 const changesRefused: readonly [words: string[], says: RegExp][] = [
-	[['dance'], /Expected pause, resume, drop, kill, slow or policy, found dance; see cutlayer ctl --help/],
+	[['dance'], /Expected pause, resume, drop, kill, slow, policy or wire, found dance; see cutlayer ctl --help/],
 	[['slow', 'c1'], /Expected ID=MS, found c1; for example slow c1=500/],
 	[['slow', 'c9=5'], /No actor c9 is in the run: choose one of fed, main, c0, c1/],
 	[['drop', 'c9'], /No client c9 is in the run: choose one of c0, c1/],
-	[['wire', 'activations=bf16'], /found wire, which all agreed on at the door; start another run/],
+	[['wire', 'activations'], /Expected KIND=FORMAT, found activations; for example wire activations=bf16/],
+	[['wire', 'labels=bf16'], /Expected activations, gradients, adapters with a format, found "labels=bf16"/],
+	[['wire', 'activations=f8'], /wire.activations.*f8/],
 	[
 		['policy', 'cut=1'],
 		/Expected a path in closing, aggregation, timing, checkpoint, found "cut=1"; start another run/,
@@ -221,7 +227,11 @@ async function refusesGuests(t: ExecutionContext, folder: string, nats: string[]
 		[client(...nats, ...data, '--rank', '8'), /expects rank 2, found 8 here; set rank to 2 or join another run/],
 		[client(...nats, ...data, '--cut', '1'), /expects cut 2, found 1 here; set cut to 2 or join another run/],
 		[client(...nats, ...data, '--set', 'wire.adapters=bf16'), /expects wire .*"adapters":"f32".*"adapters":"bf16"/],
-		[client(...nats, ...data, '--creds', 'none.creds'), /Expected a .creds file at none.creds, found/],
+		[client(...nats, ...data, '--creds', 'none.creds'), /Expected credentials at none.creds, found/],
+		[
+			client(...nats, ...data, '--creds', path.join(folder, 'rows.jsonl')),
+			/Expected a user JWT or the seed of an nkey in/,
+		],
 		[['ctl', 'other', 'pause', ...nats], new RegExp(`found ${run}; name one of these`)],
 	];
 	for (const [args, says] of cases) {

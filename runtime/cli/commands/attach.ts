@@ -33,6 +33,7 @@ export function withGuestOptions(command: Command): Command {
 		.addOption(
 			new Option('--trace <level>', 'what is recorded for replay').choices(['off', 'digest', 'full']).default('digest'),
 		)
+		.option('--broker-lease-ms <ms>', 'how long a broker that is away is waited for; default 60000', wholeNumber)
 		.option('--json', 'print JSON on stdout, nothing else', false)
 		.option('--quiet', 'print no progress', false);
 }

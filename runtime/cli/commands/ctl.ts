@@ -11,6 +11,7 @@ Commands of a run:
   kill ID             end an actor of the run's own as if it had crashed
   slow ID=MS          each of its passes takes so much longer
   policy PATH=VALUE   closing, aggregation, timing or checkpoint of the scenario
+  wire KIND=FORMAT    activations, gradients or adapters of the run's own actors in another format
 
 Examples:
   $ cutlayer ctl quickstart-3f2a1b pause --nats nats://127.0.0.1:4222
@@ -21,7 +22,7 @@ Examples:
 export function registerCtl(program: Command): void {
 	program
 		.command('ctl')
-		.description('change a running run: pause, resume, drop, kill, slow or a policy')
+		.description('change a running run: pause, resume, drop, kill, slow, a policy or a wire format')
 		.argument('<run>')
 		.argument('<command>')
 		.argument('[value]')

@@ -50,6 +50,7 @@ export function registerRun(program: Command): void {
 				.default('wall'),
 		)
 		.option('--nats <url>', 'a broker to use instead of an embedded one')
+		.option('--creds <file>', 'credentials for that broker')
 		.addOption(new Option('--backend <kind>', 'what computes').choices(['tensorflow', 'wasm', 'cpu']))
 		.addOption(
 			new Option('--trace <level>', 'what is recorded for replay: tensors as digests, or whole')

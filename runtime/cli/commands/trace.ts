@@ -81,6 +81,7 @@ export function registerTrace(program: Command): void {
 		.command('pull')
 		.description('get the trace of a run from its broker, to its end; the run has --trace-stream')
 		.requiredOption('--nats <url>', 'the broker of the run')
+		.option('--creds <file>', 'credentials for the broker')
 		.requiredOption('--run <id>', 'the id of the run: `run` in its config.json')
 		.option('--out <folder>', 'where its trace/ goes; default runs/<id>')
 		.option('--now', 'take what is there, and do not wait for the end of the run', false)

@@ -3,7 +3,7 @@ Arithmetic whose actors may be made of something else from some moment on: anoth
 The change is made before an actor's next pass that begins anew; what it has trained so far is kept, bit for bit.
 */
 import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
-import type {ActorSpec} from '../compute/spec.ts';
+import type {ActorSpec} from './spec.ts';
 
 /** A pass that works on what the one before it left. */
 const isContinued = (pass: string) => pass === 'backward' || pass === 'close';
@@ -11,6 +11,8 @@ const isContinued = (pass: string) => pass === 'backward' || pass === 'close';
 export class RespecCompute implements Compute {
 	readonly #inner: Compute;
 	readonly #specs = new Map<string, ActorSpec>();
+	/** Actors that are being made anew: whatever is asked of them meanwhile waits. */
+	readonly #reopening = new Map<string, Promise<unknown>>();
 
 	constructor(inner: Compute) {
 		this.#inner = inner;
@@ -23,22 +25,28 @@ export class RespecCompute implements Compute {
 
 	run(request: PassRequest): Promise<PassResult> {
 		const {actor, pass} = request;
+		const reopening = this.#reopening.get(actor);
+		if (reopening) return reopening.then(() => this.run(request));
 		const spec = this.#specs.get(actor);
 		if (!spec || isContinued(pass)) return this.#inner.run(request);
 		this.#specs.delete(actor);
 		// One that begins a new life is made of it from the start.
-		return pass === 'open' ? this.#inner.run(request) : this.#reopened(request, spec);
+		if (pass === 'open') return this.#inner.run(request);
+		const reopened = this.#reopen(actor, spec).finally(() => this.#reopening.delete(actor));
+		this.#reopening.set(
+			actor,
+			reopened.catch(() => undefined),
+		);
+		return reopened.then(() => this.#inner.run(request));
 	}
 
 	close(): Promise<void> {
 		return this.#inner.close();
 	}
 
-	async #reopened(request: PassRequest, spec: ActorSpec): Promise<PassResult> {
-		const {actor} = request;
+	async #reopen(actor: string, spec: ActorSpec): Promise<void> {
 		const saved = await this.#inner.run({actor, pass: 'save', input: {}, tensors: {}});
 		await this.#inner.run({actor, pass: 'open', input: spec, tensors: {}});
 		await this.#inner.run({actor, pass: 'restore', input: saved.output, tensors: saved.tensors});
-		return this.#inner.run(request);
 	}
 }
