@@ -7,6 +7,7 @@ import {type Envelope, type FrameProblem, headersOf, parseMessageId, problemOf, 
 import {isFiniteTensor} from './finite.ts';
 import {defaultFrameLimits, type FrameLimits, scanBody} from './frame-scan.ts';
 import type {Frame} from './ports.ts';
+import {contentOf, SealedFrame} from './sealed-frame.ts';
 import {parseSubject} from './subjects.ts';
 import type {Tensor} from './tensor.ts';
 import {
@@ -57,12 +58,23 @@ addExtension({
 	unpack: () => tensorsToPlace[placed++],
 });
 
-/** Encodes a message; every tensor is copied once, into place. Throws a plain error for a body that could not be read back. */
+/**
+Encodes a message, its body when somebody asks for it: every tensor is copied once, into place, and must not change any more. Throws a
+plain error for a body that could not be read back.
+*/
 export function encodeFrame({subject, messageId, causationId, sequence, body}: Outgoing): Frame {
 	const id = parseMessageId(messageId);
 	if (!id || id.sequence !== sequence) throw new Error(`${messageId} is no message id of sequence ${sequence}`);
-	if (parseSubject(subject)?.id !== id.sender) throw new Error(`${messageId} may not be sent under ${subject}`);
-	return {subject, headers: headersOf(messageId, sequence, causationId), body: encodeBody(body)};
+	const parts = parseSubject(subject);
+	if (parts?.id !== id.sender) throw new Error(`${messageId} may not be sent under ${subject}`);
+	const headers = headersOf(messageId, sequence, causationId);
+	const isRead = causationId === undefined || parseMessageId(causationId) !== undefined;
+	const content = isRead ? contentOf(body) : undefined;
+	if (!content) return {subject, headers, body: encodeBody(body)};
+	const {incarnation} = id;
+	const cause = causationId !== undefined && {causationId};
+	const envelope: Envelope = {subject: parts, messageId, incarnation, sequence, ...cause, bytes: content.bytes};
+	return new SealedFrame({subject, headers}, envelope, content, encodeBody);
 }
 
 /** Decodes a frame that may come from anyone: it never throws and allocates no more than the frame is long, within limits. */

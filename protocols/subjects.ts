@@ -46,10 +46,14 @@ The broadcasts that training actors take, by who sends them: the rest, such as t
 sender left out hears every broadcast of the kinds it hears.
 */
 const broadcastsTaken: Partial<Record<SenderKind, Partial<Record<SenderKind, readonly string[]>>>> = {
-	client: {'fed-server': ['round-opened', 'round-closing', 'run-finished'], 'main-server': []},
-	'main-server': {client: ['hello', 'leave'], 'fed-server': ['round-opened', 'roster-changed', 'run-finished']},
-	'fed-server': {client: ['hello', 'leave'], 'main-server': ['hello'], evaluator: [], observer: []},
-	evaluator: {'fed-server': ['round-opened', 'run-finished'], 'main-server': ['server-adapter']},
+	client: {'fed-server': ['round-opened', 'round-closing', 'run-finished'], 'main-server': [], conductor: []},
+	'main-server': {
+		client: ['hello', 'leave'],
+		'fed-server': ['round-opened', 'roster-changed', 'run-finished'],
+		conductor: [],
+	},
+	'fed-server': {client: ['hello', 'leave'], 'main-server': ['hello'], evaluator: [], observer: [], conductor: []},
+	evaluator: {'fed-server': ['round-opened', 'run-finished'], 'main-server': ['server-adapter'], conductor: []},
 };
 
 const senderKinds: ReadonlySet<string> = new Set<string>([...Object.keys(heardBy), 'observer']);

@@ -3,6 +3,7 @@ A broker inside the process with the rules of NATS: the same subjects, limits an
 Frames are handed over without a copy, so a receiver may not write to a body.
 */
 import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
+import {frameBytes} from '../../protocols/sealed-frame.ts';
 import {subjectMatches} from '../../protocols/subjects.ts';
 import {Inbox} from './inbox.ts';
 import {type BusProblem, deliverSafely, frameTooLarge, reportTo} from './problems.ts';
@@ -118,7 +119,7 @@ class Connection implements Bus {
 
 	publish(frame: Frame): void {
 		if (this.isClosed) throw new Error('A closed bus cannot publish');
-		const {byteLength} = frame.body;
+		const byteLength = frameBytes(frame);
 		if (byteLength > this.maxPayloadBytes) throw frameTooLarge(frame, byteLength, this.maxPayloadBytes);
 		this.broker.route(frame);
 	}

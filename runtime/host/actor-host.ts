@@ -10,6 +10,7 @@ import type {HostEvent, Outgoing} from '../../protocols/events.ts';
 import type {Bus, Clock, Compute, Frame, Unsubscribe} from '../../protocols/ports.ts';
 import {receiveFrame} from '../../protocols/receive-frame.ts';
 import {hostVerbs} from '../../protocols/run-messages.ts';
+import {frameBytes} from '../../protocols/sealed-frame.ts';
 import {parseSubject, patternsFor, type SenderKind, subjectOf} from '../../protocols/subjects.ts';
 import type {NamedTensors, TensorHandle} from '../../protocols/tensor.ts';
 import {createMachineActor} from './machine-actor.ts';
@@ -212,8 +213,8 @@ export class ActorHost implements ObservedHost {
 		try {
 			const frame = this.#encode(message);
 			this.#options.ports.bus.publish(frame);
-			if (message.verb !== 'report') this.#bytes.sent += frame.body.byteLength;
-			this.#options.observer?.command?.(message, frameId(frame), frame.body.byteLength);
+			if (message.verb !== 'report') this.#bytes.sent += frameBytes(frame);
+			this.#options.observer?.command?.(message, frameId(frame), frameBytes(frame));
 		} catch (error) {
 			const problem: FrameProblem = {
 				code: 'invalid-message',

@@ -6,6 +6,7 @@ Reports and a main server's adapters for evaluators are measurement: they are ha
 */
 import {CutlayerError} from '../../protocols/errors.ts';
 import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
+import {frameBytes} from '../../protocols/sealed-frame.ts';
 import {parseSubject} from '../../protocols/subjects.ts';
 import type {VirtualTime} from './clock.ts';
 import type {Device} from './devices.ts';
@@ -64,7 +65,7 @@ export class SimNetwork {
 			maxPayloadBytes,
 			publish: frame => {
 				if (isClosed) return;
-				if (frame.body.byteLength > maxPayloadBytes) throw tooLarge(frame, maxPayloadBytes);
+				if (frameBytes(frame) > maxPayloadBytes) throw tooLarge(frame, maxPayloadBytes);
 				this.#send(peer, frame);
 			},
 			subscribe: (pattern, deliver): Unsubscribe => {
@@ -101,7 +102,7 @@ export class SimNetwork {
 			for (const route of actors) time.at(time.nowMs, route.peer.id, () => this.#handOver(route, frame));
 			return;
 		}
-		sender.upFreeMs = Math.max(sender.upFreeMs, time.nowMs) + transferMs(frame.body.byteLength, device.upMbps);
+		sender.upFreeMs = Math.max(sender.upFreeMs, time.nowMs) + transferMs(frameBytes(frame), device.upMbps);
 		this.#longestMs = Math.max(this.#longestMs, sender.upFreeMs - time.nowMs);
 		const atBroker = sender.upFreeMs + device.latencyMs;
 		time.at(atBroker, sender.id, () => this.#atBroker(sender, actors, frame));
@@ -125,7 +126,7 @@ export class SimNetwork {
 		const copies = fate.copies(passage);
 		if (copies === 0) this.#lost++;
 		for (let copy = 0; copy < copies; copy++) {
-			receiver.downFreeMs = Math.max(receiver.downFreeMs, time.nowMs) + transferMs(frame.body.byteLength, downMbps);
+			receiver.downFreeMs = Math.max(receiver.downFreeMs, time.nowMs) + transferMs(frameBytes(frame), downMbps);
 			this.#longestMs = Math.max(this.#longestMs, receiver.downFreeMs - time.nowMs);
 			const arrivalMs = fate.arrivalMs(passage, receiver.downFreeMs + latencyMs);
 			if (fate.isBrokerLost(time.nowMs, arrivalMs)) this.#lost++;
@@ -142,8 +143,8 @@ export class SimNetwork {
 	}
 }
 
-const tooLarge = ({subject, body}: Frame, bytesMax: number) =>
+const tooLarge = (frame: Frame, bytesMax: number) =>
 	new CutlayerError(
 		'broker-limit',
-		`The frame ${subject} has ${body.byteLength} bytes, the simulated bus takes ${bytesMax}; send smaller batches`,
+		`The frame ${frame.subject} has ${frameBytes(frame)} bytes, the simulated bus takes ${bytesMax}; send smaller batches`,
 	);

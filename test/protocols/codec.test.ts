@@ -9,8 +9,10 @@ import type {Frame} from '../../protocols/ports.ts';
 import {byteLengthOf, type Dtype, f32View, type Tensor, tensorOf} from '../../protocols/tensor.ts';
 
 const subject = 'cutlayer.v1.r.client.c1.activations.s1';
-const frameOf = (body: unknown, sequence = 3): Frame =>
-	encodeFrame({subject, messageId: `c1:0:${sequence}`, sequence, body});
+function frameOf(body: unknown, sequence = 3): Frame {
+	const frame = encodeFrame({subject, messageId: `c1:0:${sequence}`, sequence, body});
+	return {subject: frame.subject, headers: frame.headers, body: frame.body};
+}
 
 function bodyOf(decoded: Decoded): unknown {
 	if (!decoded.ok) throw new Error(problemText(decoded.problem));
