@@ -3,7 +3,7 @@ Policies of a scenario that contradict each other or its clients: the first of t
 */
 import type {ScenarioProblem} from './errors.ts';
 import {type Aggregation, isAsynchronous, type RoundClosing, type Selection} from './policies.ts';
-import {overClients, quorumProblem} from './quorum.ts';
+import {overClients, quorumProblem, wholeShare} from './quorum.ts';
 
 /** What of a scenario the policies depend on. */
 type Policies = {
@@ -28,15 +28,48 @@ function updateProblem({update, clients}: Policies): ScenarioProblem | undefined
 	return overClients('update.count', update.count, clients);
 }
 
-function aggregationProblem({aggregation, clients}: Policies): ScenarioProblem | undefined {
-	if ('byzantine' in aggregation && clients < 2 * aggregation.byzantine + 3) {
-		const problem = `${aggregation.kind} needs 2 x ${aggregation.byzantine} + 3 clients, got ${clients}; lower it or add clients`;
-		return {path: 'aggregation.byzantine', problem};
-	}
+function aggregationProblem(scenario: Policies): ScenarioProblem | undefined {
+	const {aggregation, clients} = scenario;
+	if ('byzantine' in aggregation) return byzantineProblem(aggregation, scenario);
 	if (aggregation.kind === 'fedbuff' && aggregation.count > clients)
 		return overClients('aggregation.count', aggregation.count, clients);
 	return undefined;
 }
+
+function byzantineProblem(
+	aggregation: Extract<Aggregation, {byzantine: number}>,
+	{clients, ...policies}: Policies,
+): ScenarioProblem | undefined {
+	const {kind, byzantine} = aggregation;
+	const needed = 2 * byzantine + 3;
+	const path = 'aggregation.byzantine';
+	const needs = `${kind} needs 2 x ${byzantine} + 3`;
+	if (clients < needed) return {path, problem: `${needs} clients, got ${clients}; lower it or add clients`};
+	const uploads = uploadsMax({clients, ...policies});
+	if (uploads < needed)
+		return {
+			path,
+			problem: `${needs} uploads a round, got at most ${uploads} by selection and closing; lower it or choose more clients`,
+		};
+	if (aggregation.kind === 'krum' || aggregation.count <= uploads) return undefined;
+	const problem = `expected at most the ${uploads} uploads of a round, got ${aggregation.count}; lower it`;
+	return {path: 'aggregation.count', problem};
+}
+
+/** The size of a cohort when every client is here and has data. */
+export function cohortMax({clients, selection, closing}: Pick<Policies, 'clients' | 'selection' | 'closing'>): number {
+	if (closing.kind === 'overselect') return Math.min(wholeShare(closing.factor, closing.count), clients);
+	if (selection.kind === 'all' || selection.kind === 'available') return clients;
+	const fraction = selection.kind === 'random' ? selection.fraction : undefined;
+	const count = fraction === undefined ? selection.count : Math.max(1, Math.round(fraction * clients));
+	return Math.min(count ?? clients, clients);
+}
+
+/** How many uploads an aggregation can be over. */
+const uploadsMax = (policies: Policies): number =>
+	policies.closing.kind === 'overselect' && policies.closing.late === 'drop'
+		? policies.closing.count
+		: cohortMax(policies);
 
 /** Where every client goes at its own pace there is no round of all to wait in, to close or to choose for. */
 function ownPaceProblem({aggregation, mainServer, update, closing, selection}: Policies): ScenarioProblem | undefined {
@@ -54,17 +87,22 @@ function ownPaceProblem({aggregation, mainServer, update, closing, selection}: P
 }
 
 function closingProblem({closing, clients, selection}: Policies): ScenarioProblem | undefined {
-	if (closing.kind === 'quorum') {
-		const problem = quorumProblem({path: 'closing', name: 'a quorum'}, closing, clients);
-		if (problem) return problem;
-		const cohort = Math.min('count' in selection ? (selection.count ?? clients) : clients, clients);
-		const {count = 0} = closing;
-		if (count > cohort) {
-			const problem = `expected at most the ${cohort} clients that selection.count takes a round, got ${count}; lower it or raise selection.count`;
-			return {path: 'closing.count', problem};
-		}
-	}
-	return closing.kind === 'overselect' ? overselectProblem(closing, selection, clients) : undefined;
+	if (closing.kind === 'overselect') return overselectProblem(closing, selection, clients);
+	if (closing.kind !== 'quorum') return undefined;
+	const problem = quorumProblem({path: 'closing', name: 'a quorum'}, closing, clients);
+	return problem ?? overCohort('closing.count', closing.count, {clients, selection, closing});
+}
+
+/** A count that asks for more clients than are chosen for a round. */
+export function overCohort(
+	path: string,
+	count: number | undefined,
+	policies: Pick<Policies, 'clients' | 'selection' | 'closing'>,
+): ScenarioProblem | undefined {
+	const cohort = cohortMax(policies);
+	if (count === undefined || count <= cohort) return undefined;
+	const problem = `expected at most the ${cohort} clients that are chosen for a round, got ${count}; lower it or choose more clients`;
+	return {path, problem};
 }
 
 function overselectProblem(
@@ -72,7 +110,7 @@ function overselectProblem(
 	selection: Selection,
 	clients: number,
 ): ScenarioProblem | undefined {
-	const invited = Math.ceil(count * factor);
+	const invited = wholeShare(factor, count);
 	if (invited > clients) {
 		const problem = `overselect invites ${count} x ${factor} = ${invited} clients, got ${clients} clients; lower closing.count or closing.factor, or add clients`;
 		return {path: 'closing.count', problem};
@@ -110,7 +148,7 @@ function candidatesProblem(
 	closing: RoundClosing,
 	clients: number,
 ): ScenarioProblem | undefined {
-	const wanted = closing.kind === 'overselect' ? Math.ceil(closing.count * closing.factor) : count;
+	const wanted = closing.kind === 'overselect' ? wholeShare(closing.factor, closing.count) : count;
 	const path = 'selection.candidates';
 	if (candidates > clients) return overClients(path, candidates, clients);
 	if (candidates >= wanted) return undefined;

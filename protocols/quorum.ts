@@ -29,3 +29,6 @@ export const overClients = (path: string, found: number, clients: number): Scena
 	path,
 	problem: `expected at most the ${clients} clients, got ${found}; lower it or add clients`,
 });
+
+/** The least whole number that is at least `share` of `total`: 55 for 0.55 of 100, whatever their product rounds to. */
+export const wholeShare = (share: number, total: number): number => Math.ceil(share * total * (1 - 1e-12));

@@ -2,6 +2,7 @@
 When a round ends: whom the fed server waits for, and what its deadline means. Pure.
 */
 import type {RoundClosing} from '../../protocols/policies.ts';
+import {wholeShare} from '../../protocols/quorum.ts';
 
 type Arrivals = {
 	/** The size of the cohort when the round opened. */
@@ -17,7 +18,7 @@ type Rule = {readonly kind: string; readonly count?: number; readonly fraction?:
 /** How many uploads meet the rule. */
 export function quorumOf(closing: Rule, cohort: number): number {
 	if (closing.kind === 'all') return cohort;
-	const count = closing.count ?? Math.ceil((closing.fraction ?? 1) * cohort);
+	const count = closing.count ?? wholeShare(closing.fraction ?? 1, cohort);
 	return Math.min(Math.max(count, 1), cohort);
 }
 
@@ -39,7 +40,7 @@ export function planClosing(
 
 /** How many clients a rule wants in a cohort; nothing when it leaves that to the selection. */
 export const invitedOf = (closing: RoundClosing): number | undefined =>
-	closing.kind === 'overselect' ? Math.ceil(closing.factor * closing.count) : undefined;
+	closing.kind === 'overselect' ? wholeShare(closing.factor, closing.count) : undefined;
 
 /** The deadline of a round after its opening, ms; nothing where there is none. `durationsMs` are those of the last rounds. */
 export function deadlineOf(closing: RoundClosing, durationsMs: readonly number[]): number | undefined {

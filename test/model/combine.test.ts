@@ -2,6 +2,8 @@ import test from 'ava';
 import fc from 'fast-check';
 import {planAggregation} from '../../actors/policies/aggregation.ts';
 import type {ServerOptimizer} from '../../protocols/aggregation.ts';
+import type {Aggregation} from '../../protocols/policies.ts';
+import {policyRows} from '../../protocols/policy-list.ts';
 import {weightedMean} from '../../runtime/model/combine.ts';
 import {clipDelta, coordinateMedian, krumScores, multiKrum, trimmedMean} from '../../runtime/model/combine-robust.ts';
 import type {AdapterTensors} from '../../runtime/model/lora.ts';
@@ -87,31 +89,69 @@ test('FedAdam and FedYogi follow the algorithm without bias correction', t => {
 	t.true(isClose(twoSteps({kind: 'fedyogi', ...settings}), [y1, y1 + y2]));
 });
 
-test('no plan has a negative weight, weights off 1 or a client without steps', t => {
-	const kinds = fc.constantFrom(
-		{kind: 'fedavg'} as const,
-		{kind: 'uniform'} as const,
-		{kind: 'fedprox', mu: 0.1} as const,
-		{kind: 'median'} as const,
-		{kind: 'trimmed-mean', fraction: 0.4} as const,
-		{kind: 'krum', byzantine: 1} as const,
-		{kind: 'clipped', normMax: 1} as const,
+const everyKind: Aggregation[] = [
+	...(['fedavg', 'uniform', 'median', 'ffa-lora', 'flexlora', 'flora', 'fedex-lora'] as const).map(kind => ({kind})),
+	{kind: 'fedprox', mu: 0.1},
+	{kind: 'fedavgm', learningRate: 1, momentum: 0.9},
+	{kind: 'fedadam', learningRate: 1, beta1: 0.9, beta2: 0.99, tau: 0.1},
+	{kind: 'fedyogi', learningRate: 1, beta1: 0.9, beta2: 0.99, tau: 0.1},
+	{kind: 'trimmed-mean', fraction: 0.4},
+	{kind: 'krum', byzantine: 1},
+	{kind: 'multi-krum', byzantine: 1, count: 2},
+	{kind: 'clipped', normMax: 1},
+	{kind: 'zero-padding', weights: 'samples'},
+	{kind: 'fedasync', mixing: 0.6, staleness: {kind: 'hinge', a: 10, b: 4}},
+	{kind: 'fedbuff', count: 3, learningRate: 1},
+];
+
+test('no plan of any rule has a negative weight, weights off 1 or a client that is absent or without steps', t => {
+	const listed = policyRows().filter(({kind}) => kind === 'aggregation');
+	t.deepEqual(
+		everyKind.map(({kind}) => kind).toSorted(),
+		listed.map(({name}) => name).toSorted() as Aggregation['kind'][],
 	);
-	const uploadsOf = fc.array(fc.record({samples: fc.nat(1000), stepsDone: fc.nat(2)}), {maxLength: 9});
+	const uploadsOf = fc.array(fc.record({samples: fc.nat(1000), stepsDone: fc.nat(2), staleness: fc.nat(30)}), {
+		maxLength: 9,
+	});
 	fc.assert(
-		fc.property(kinds, uploadsOf, (kind, drawn) => {
-			const all = drawn.map((upload, index) => ({...upload, client: `c${index}`, round: 0, staleness: 0}));
-			const {kernel, members} = planAggregation(kind, all);
-			const present = all.filter(({stepsDone}) => stepsDone > 0).map(({client}) => client);
-			if (members.length === 0) return present.length === 0 || (kernel.kind === 'multi-krum' && present.length < 5);
-			const sum = members.reduce((total, {weight}) => total + weight, 0);
-			const isTrimmable = kernel.kind !== 'trimmed-mean' || members.length > 2 * kernel.trim;
-			return (
-				isTrimmable &&
-				Math.abs(sum - 1) < 1e-9 &&
-				members.every(({client, weight}) => weight >= 0 && present.includes(client))
+		fc.property(fc.constantFrom(...everyKind), uploadsOf, (rule, drawn) => {
+			const all = drawn.map((upload, index) => ({...upload, client: `c${index}`, round: index}));
+			const {kernel, members} = planAggregation(rule, all);
+			const present = all.filter(({stepsDone}) => stepsDone > 0);
+			if (members.length === 0) {
+				t.true(present.length === 0 || (kernel.kind === 'multi-krum' && present.length < 5));
+				return;
+			}
+			t.deepEqual(
+				members.map(({client, round}) => ({client, round})),
+				present.map(({client, round}) => ({client, round})),
 			);
+			t.true(Math.abs(members.reduce((total, {weight}) => total + weight, 0) - 1) < 1e-9);
+			t.true(members.every(({weight}) => weight >= 0));
+			if (kernel.kind === 'trimmed-mean') t.true(members.length > 2 * kernel.trim);
+			if (kernel.kind === 'mix') t.true(kernel.mixing > 0 && kernel.mixing <= 0.6);
+			if (kernel.kind === 'add-changes') {
+				t.is(kernel.scales.length, members.length);
+				t.true(kernel.scales.every((scale, index) => scale === 1 / Math.sqrt(1 + present[index]!.staleness)));
+				t.true(
+					members.every(({weight}) => Math.abs(weight - 1 / members.length) < 1e-12),
+					'the mean is over K, not over the scales',
+				);
+			}
 		}),
 	);
-	t.pass();
+});
+
+test('a carried upload counts its samples by the root of its age, renormalised', t => {
+	const uploads = [
+		{client: 'late', round: 0, samples: 30, stepsDone: 2, staleness: 8},
+		{client: 'a', round: 1, samples: 10, stepsDone: 2, staleness: 0},
+		{client: 'b', round: 1, samples: 20, stepsDone: 2, staleness: 0},
+	];
+	// 30 / 3, 10 and 20 of 40.
+	const {members} = planAggregation({kind: 'fedavg'}, uploads);
+	t.deepEqual(
+		members.map(({weight}) => weight),
+		[0.25, 0.25, 0.5],
+	);
 });

@@ -1,7 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
 import {planStep} from '../../actors/policies/server-update.ts';
-import {checkScenario} from '../../protocols/check-scenario.ts';
 import type {ScenarioFile} from '../../protocols/scenario.ts';
 import {tensorOf} from '../../protocols/tensor.ts';
 import {Trainer} from '../../runtime/compute/trainer.ts';
@@ -153,25 +152,3 @@ test('buffered steps do not wait for a straggler, and each batch still counts on
 	t.true(lastOf(buffered, 'c0') < lastOf(parallel, 'c0') / 3, `${lastOf(buffered, 'c0')} ${lastOf(parallel, 'c0')}`);
 	t.true(buffered.rows.some(row => row.kind === 'step' && Number(row.serverStaleness) > 0));
 });
-
-for (const [what, scenario, message] of [
-	[
-		'Krum over too few clients',
-		{clients: 4, aggregation: {kind: 'krum', byzantine: 1}},
-		/`aggregation.byzantine`.*2 x 1 \+ 3 clients, got 4/,
-	],
-	[
-		'a buffer larger than the fleet',
-		{clients: 2, update: {kind: 'buffered', count: 3}},
-		/`update.count`.*at most the 2 clients, got 3/,
-	],
-	[
-		'a trimmed mean that trims everything',
-		{aggregation: {kind: 'trimmed-mean', fraction: 0.5}},
-		/`aggregation.fraction`/,
-	],
-] as const) {
-	test(`${what} is refused with path and fix`, t => {
-		t.throws(() => checkScenario({name: 'x', data: {kind: 'restaurants'}, ...scenario}), {message});
-	});
-}
