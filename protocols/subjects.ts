@@ -58,6 +58,10 @@ const broadcastsTaken: Partial<Record<SenderKind, Partial<Record<SenderKind, rea
 
 const senderKinds: ReadonlySet<string> = new Set<string>([...Object.keys(heardBy), 'observer']);
 
+/** The kind that a token of a subject names, if it is one. */
+export const kindOf = (text: string | undefined): SenderKind | undefined =>
+	text !== undefined && senderKinds.has(text) ? (text as SenderKind) : undefined;
+
 /** Whether a text may stand for a run, an actor or a verb: 1 to 64 of `a-z`, `0-9` and `-`. */
 export const isId = (text: string): boolean => idPattern.test(text);
 

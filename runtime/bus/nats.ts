@@ -4,6 +4,7 @@ server it is connected to at that moment. The only place where a connection is m
 */
 import {type ConnectionOptions, connect, type Msg, type NatsConnection, NatsError, type TlsOptions} from 'nats';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
+import {narrowed} from '../../protocols/permissions.ts';
 import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
 import {chunked} from './chunked.ts';
 import type {BrokerCredentials} from './credentials.ts';
@@ -108,10 +109,12 @@ class Link implements Bus {
 	private readonly inbox = new Inbox<Delivery>(({message, pattern, deliver, isActive}) => {
 		if (isActive()) deliverSafely(pattern, deliver, frameOf(message), this.onProblem);
 	});
+	private readonly creds: BrokerCredentials | undefined;
 	private limitBytes = 0;
 
-	constructor(connection: NatsConnection, onProblem: BusProblem) {
+	constructor(connection: NatsConnection, onProblem: BusProblem, creds: BrokerCredentials | undefined) {
 		this.connection = connection;
+		this.creds = creds;
 		this.onProblem = onProblem;
 	}
 
@@ -133,15 +136,16 @@ class Link implements Bus {
 
 	subscribe(pattern: string, deliver: (frame: Frame) => void): Unsubscribe {
 		let isActive = true;
-		const subscription = this.connection.subscribe(pattern, {
-			callback: (error, message) => {
-				// A refused subscription is reported by the status of the connection.
-				if (!error) this.inbox.push({message, pattern, deliver, isActive: () => isActive});
-			},
-		});
+		const callback = (error: NatsError | null, message: Msg) => {
+			// A refused subscription is reported by the status of the connection.
+			if (!error) this.inbox.push({message, pattern, deliver, isActive: () => isActive});
+		};
+		const patterns = this.creds ? narrowed(pattern, this.creds.kind) : [pattern];
+		const subscriptions = patterns.map(one => this.connection.subscribe(one, {callback}));
 		return () => {
 			isActive = false;
-			if (!this.connection.isClosed()) subscription.unsubscribe();
+			if (this.connection.isClosed()) return;
+			for (const subscription of subscriptions) subscription.unsubscribe();
 		};
 	}
 
@@ -178,7 +182,7 @@ class Nats implements NatsBus {
 		this.onProblem = onProblem;
 		this.onNotice = onNotice ?? (text => process.stderr.write(`${text}\n`));
 		this.outbox = new Outbox(outboxBytesMax);
-		this.link = new Link(connection, onProblem);
+		this.link = new Link(connection, onProblem, options.creds);
 		this.whole = chunked(this.link, {onProblem, ...(frameBytesMax !== undefined && {frameBytesMax})});
 		void this.watch();
 	}
@@ -297,7 +301,7 @@ function unreachable({url}: {readonly url: string}, thrown: unknown): CutlayerEr
 	const fix = isRefused
 		? 'check the user, password or credentials file'
 		: /TLS|certificate/i.test(code)
-			? 'use a tls:// address and name the certificate authority'
+			? 'use a tls:// address, and name the file of its certificate authority in NODE_EXTRA_CA_CERTS'
 			: 'start a nats-server there, or check host, port and firewall';
 	return new CutlayerError(
 		'broker-unreachable',

@@ -3,10 +3,9 @@ Joins a run that is under way: finds it, takes over its scenario, and takes part
 */
 import {checkScenario, setPath} from '../../protocols/check-scenario.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
-import {checkId} from '../../protocols/subjects.ts';
 import {askControl, type FoundRun} from '../attach/ask.ts';
 import {ownRows, rowsKindOf} from '../run/own-data.ts';
-import {type Access, findRun, freshId, openAccess} from './broker-access.ts';
+import {type Access, findRun, openAccess} from './broker-access.ts';
 import {incarnationFor, joinAs} from './guest.ts';
 import type {AttachFlags} from './guest-flags.ts';
 
@@ -15,9 +14,8 @@ const validationRows = 64;
 
 /** Takes part to the end of the run or to Ctrl-C. Throws `usage` or `data-invalid` for what the user can correct. */
 export async function attachRun(kind: 'client' | 'evaluator', flags: AttachFlags): Promise<void> {
-	const id = checkId(flags.id ?? freshId(kind));
-	const access = await openAccess(flags, kind, id);
-	const guest = await prepare(kind, id, access, flags).finally(() => access.bus.close());
+	const access = await openAccess(flags, kind, flags.id);
+	const guest = await prepare(kind, access.speaker.id, access, flags).finally(() => access.bus.close());
 	await joinAs(guest, flags);
 }
 

@@ -23,19 +23,28 @@ export type Access = {
 /** An id nobody else has. */
 export const freshId = (kind: string): string => `${kind}-${randomBytes(3).toString('hex')}`;
 
-/** Connects as this actor. Throws `usage` when the broker is not there or does not let it in. */
-export async function openAccess(flags: BrokerFlags, kind: SenderKind, id: string): Promise<Access> {
+/**
+Connects as an actor of this kind; credentials that are made for one say its id, and may stand for another kind with `isAnyKind`.
+Throws `usage` when they are for somebody else, or the broker is not there or does not let it in.
+*/
+export async function openAccess(
+	flags: BrokerFlags,
+	asked: SenderKind,
+	id?: string,
+	{isAnyKind = false} = {},
+): Promise<Access> {
 	const creds = flags.creds === undefined ? undefined : await readCreds(flags.creds);
+	const speaker = {...speakerOf(creds, {asked, id, isAnyKind}), incarnation: 0};
 	const refusals: string[] = [];
 	try {
 		const bus = await connectNats({
 			url: flags.nats,
-			name: checkId(id),
-			...(creds && {creds}),
+			name: speaker.id,
+			creds,
 			onProblem: problem => void refusals.push(problem.message),
 			onNotice: text => void process.stderr.write(`${text}\n`),
 		});
-		return {bus, speaker: {kind, id, incarnation: 0}, creds, refusals};
+		return {bus, speaker, creds, refusals};
 	} catch (error) {
 		if (error instanceof CutlayerError) throw new CutlayerError('usage', error.message, {cause: error});
 		// An address that is none is refused by the library itself.
@@ -44,6 +53,26 @@ export async function openAccess(flags: BrokerFlags, kind: SenderKind, id: strin
 			`Expected the address of a broker such as nats://127.0.0.1:4222, found ${flags.nats}: ${errorText(error)}`,
 		);
 	}
+}
+
+type Asked = {readonly asked: SenderKind; readonly id: string | undefined; readonly isAnyKind: boolean};
+
+function speakerOf(creds: BrokerCredentials | undefined, {asked, id, isAnyKind}: Asked): Pick<Speaker, 'kind' | 'id'> {
+	// Those of a whole run may be anybody.
+	if (!creds?.kind || !creds.id || creds.kind === 'run') return {kind: asked, id: checkId(id ?? freshId(asked))};
+	const kind = creds.kind === 'probe' ? 'observer' : (creds.kind as SenderKind);
+	if (kind !== asked && !isAnyKind)
+		throw new CutlayerError(
+			'usage',
+			`Expected credentials of a ${asked}, found those of ${kind} ${creds.id}; name another file with --creds`,
+		);
+	if (id !== undefined && id !== creds.id)
+		throw new CutlayerError(
+			'usage',
+			`Expected --id ${creds.id}, whom the credentials are for, found ${id}; leave --id out, or name another file with --creds`,
+		);
+	// A fed server asks as an observer does.
+	return {kind: isAnyKind && kind === 'fed-server' ? 'observer' : kind, id: creds.id};
 }
 
 /** Throws `usage`. */

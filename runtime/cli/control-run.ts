@@ -3,7 +3,7 @@ One change of a running run, from the words of the command line to the run's ans
 */
 import {CutlayerError} from '../../protocols/errors.ts';
 import {askControl, type ControlAsked} from '../attach/ask.ts';
-import {findRun, freshId, openAccess} from './broker-access.ts';
+import {findRun, openAccess} from './broker-access.ts';
 import type {CtlFlags} from './guest-flags.ts';
 
 /** Prints what the run did. Throws `usage` for what cannot be asked and what the run refuses. */
@@ -14,7 +14,7 @@ export async function controlRun(
 	flags: CtlFlags,
 ): Promise<void> {
 	const asked = controlOf(command, value);
-	const access = await openAccess(flags, 'conductor', freshId('ctl'));
+	const access = await openAccess(flags, 'conductor');
 	try {
 		await findRun(access, run);
 		const text = await askControl({...access, run}, asked);

@@ -4,11 +4,11 @@ The runs that answer on a broker, a line each.
 import {CutlayerError} from '../../protocols/errors.ts';
 import {askRuns, type FoundRun} from '../attach/ask.ts';
 import {durationText} from '../units.ts';
-import {type BrokerFlags, freshId, openAccess} from './broker-access.ts';
+import {type BrokerFlags, openAccess} from './broker-access.ts';
 
 /** Prints them; none is no error. Throws `usage`. */
 export async function listRuns(flags: BrokerFlags & {readonly json: boolean}): Promise<void> {
-	const {bus, speaker, refusals} = await openAccess(flags, 'observer', freshId('runs'));
+	const {bus, speaker, refusals} = await openAccess(flags, 'observer', undefined, {isAnyKind: true});
 	try {
 		const runs = await askRuns({bus, speaker});
 		if (runs.length === 0 && refusals.length > 0) throw new CutlayerError('usage', refusals[0]!);

@@ -5,6 +5,7 @@ import {Command, CommanderError} from 'commander';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {registerActor} from './commands/actor.ts';
 import {registerAttach} from './commands/attach.ts';
+import {registerBroker} from './commands/broker.ts';
 import {registerCompare} from './commands/compare.ts';
 import {registerCtl} from './commands/ctl.ts';
 import {registerDoctor} from './commands/doctor.ts';
@@ -60,6 +61,7 @@ function program(): Command {
 		registerAttach,
 		registerUp,
 		registerCtl,
+		registerBroker,
 		registerCompare,
 		registerReport,
 		registerExport,

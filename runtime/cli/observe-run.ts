@@ -6,13 +6,13 @@ import {CutlayerError} from '../../protocols/errors.ts';
 import type {Frame} from '../../protocols/ports.ts';
 import {patternsFor} from '../../protocols/subjects.ts';
 import {watchRun} from '../attach/watch-run.ts';
-import {findRun, freshId, openAccess} from './broker-access.ts';
+import {findRun, openAccess} from './broker-access.ts';
 import type {AttachFlags} from './guest-flags.ts';
 import {type ObservedEvent, observedLine} from './observed-line.ts';
 
 /** Prints until the run is over, which ends with exit code 0, or Ctrl-C, which ends with 130. Throws `usage`. */
 export async function observeRun(flags: AttachFlags): Promise<void> {
-	const access = await openAccess(flags, 'observer', flags.id ?? freshId('observer'));
+	const access = await openAccess(flags, 'observer', flags.id);
 	const {bus, speaker} = access;
 	try {
 		const {run, ageMs} = await findRun(access, flags.run);

@@ -15,11 +15,12 @@ import {openScenario} from './scenario-files.ts';
 /** Takes part to the end of the run. Throws `usage`, `scenario-invalid` or `data-invalid` for what the user can correct. */
 export async function upRun(kind: ActorKind, name: string, flags: UpFlags): Promise<void> {
 	const scenario = await openScenario(name, [...flags.set, ...(flags.model ? [`model=${flags.model}`] : [])]);
-	const id = idOf(kind, flags);
+	const asked = idOf(kind, flags);
 	if (kind === 'main-server' && !scenario.mainServer)
 		throw new CutlayerError('usage', `Scenario ${scenario.name} has no main server; leave this process out`);
 	const run = checkId(flags.run, 'run id');
-	const access = await openAccess(flags, kind, id);
+	const access = await openAccess(flags, kind, asked);
+	const {id} = access.speaker;
 	const found = await awaitRun(kind, run, access, flags).finally(() => access.bus.close());
 	await joinAs(
 		{
@@ -35,12 +36,14 @@ export async function upRun(kind: ActorKind, name: string, flags: UpFlags): Prom
 	);
 }
 
-function idOf(kind: ActorKind, {id}: UpFlags): string {
+/** Credentials of a client say who it is. */
+function idOf(kind: ActorKind, {id, creds}: UpFlags): string | undefined {
 	const fixed = {'fed-server': fedServerId, 'main-server': mainServerId, evaluator: evaluatorId, client: undefined}[
 		kind
 	];
 	if (id !== undefined) return checkId(id);
 	if (fixed !== undefined) return fixed;
+	if (creds !== undefined) return undefined;
 	throw new CutlayerError(
 		'usage',
 		'Expected the id of this client, found none; name it with --id, for example --id c0',
