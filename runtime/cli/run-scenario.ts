@@ -31,7 +31,6 @@ export async function runScenario(name: string | undefined, flags: RunFlags): Pr
 /** Runs what is described; throws what cannot start. */
 export async function execute(described: Described, flags: RunFlags): Promise<void> {
 	const {scenario, folder, run, whatIf, scenarioHash, config, part} = described;
-	const {clock = 'wall'} = flags;
 	checkClock(scenario, flags);
 	checkBus(flags);
 	checkTraceStream(flags);
@@ -63,11 +62,12 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 			...open.facts,
 			...machineFacts(),
 			bus: flags.bus,
-			clock,
+			clock: flags.clock ?? 'wall',
+			hasDevicesImposed: flags.clock === 'wall',
 			...config,
 		});
 		view.begin(open.facts, folder);
-		if (clock === 'wall' && open.natsUrl && !part) view.attachable(run, withoutSecrets(open.natsUrl));
+		if (!flags.clock && open.natsUrl && !part) view.attachable(run, withoutSecrets(open.natsUrl));
 		const level = flags.trace;
 		const trace = {
 			level,
@@ -99,37 +99,42 @@ function checkBus({processes, bus, nats}: RunFlags): void {
 }
 
 function checkTraceStream({traceStream, trace, bus, clock}: RunFlags): void {
-	if (!traceStream || (trace !== 'off' && bus === 'nats' && clock !== 'virtual')) return;
-	const found = trace === 'off' ? '--trace off' : clock === 'virtual' ? '--clock virtual' : '--bus memory';
+	if (!traceStream || (trace !== 'off' && bus === 'nats' && !clock)) return;
+	const found = trace === 'off' ? '--trace off' : clock ? `--clock ${clock}` : '--bus memory';
 	throw new CutlayerError(
 		'usage',
 		`Expected a trace and a run over NATS with --trace-stream, found ${found}; leave one of the two out`,
 	);
 }
 
-function checkClock({faults, name}: Scenario, {clock = 'wall', resume, processes}: RunFlags): void {
-	if (clock === 'wall' && faults.length > 0) {
+function checkClock({faults, name}: Scenario, {clock, resume, processes}: RunFlags): void {
+	if (!clock && faults.length > 0) {
 		throw new CutlayerError(
 			'usage',
-			`Scenario ${name} has ${faults.length} faults, which happen in virtual time only: add --clock virtual`,
+			`Scenario ${name} has ${faults.length} faults, which happen to simulated devices only: add --clock virtual, or --clock wall for the same in real time`,
 		);
 	}
-	if (clock === 'virtual' && processes) {
+	if (clock && processes) {
 		throw new CutlayerError(
 			'usage',
-			'In virtual time all actors share a process: leave --processes or --clock virtual out',
+			`The actors of simulated devices share a process: leave --processes or --clock ${clock} out`,
 		);
 	}
-	if (clock === 'virtual' && resume) {
+	if (clock && resume) {
 		throw new CutlayerError(
 			'usage',
-			'A run in virtual time is not resumed: the same scenario and seed give the same run again, start it anew',
+			'A run on simulated devices is not resumed: start it anew, in virtual time the same scenario and seed give the same run',
 		);
 	}
 }
 
 /** What a resumed run reads of its `config.json`. */
-type RunConfig = {readonly scenario?: unknown; readonly run?: unknown; readonly clock?: 'wall' | 'virtual'};
+type RunConfig = {
+	readonly scenario?: unknown;
+	readonly run?: unknown;
+	readonly clock?: 'wall' | 'virtual';
+	readonly hasDevicesImposed?: boolean;
+};
 
 /** A run to be: `config` is what its `config.json` says besides. */
 export type Described = {
@@ -169,10 +174,10 @@ async function resumed(folder: string, name: string | undefined): Promise<Descri
 			`Expected \`run\` and \`scenario\` in ${path}, which a run writes there, found neither or one; give the folder of a run`,
 		);
 	}
-	if (config.clock === 'virtual') {
+	if (config.clock === 'virtual' || config.hasDevicesImposed) {
 		throw new CutlayerError(
 			'usage',
-			`The run in ${folder} was in virtual time: the same scenario and seed give the same run again, start it anew`,
+			`The run in ${folder} was on simulated devices and is not resumed: start it anew, in virtual time the same scenario and seed give the same run`,
 		);
 	}
 	return {

@@ -4,11 +4,13 @@ What a user sees of a run: a live line a client on a terminal, a plain line a ro
 import {MultiBar, type SingleBar} from 'cli-progress';
 import type {Scenario} from '../../protocols/scenario.ts';
 import type {MetricsRow} from '../run/recorder.ts';
-import type {RunSummary} from '../run/summary.ts';
+import type {Beside, Comparison, RunSummary} from '../run/summary.ts';
 import type {WorldFacts} from '../run/world.ts';
 import {bytesText, durationText} from '../units.ts';
 
 type ClientLine = {steps: number; tokens: number; bytesUp: number; bytesDown: number; loss: number; bar?: SingleBar};
+
+const secondsText = (seconds: number) => (seconds < 60 ? `${seconds.toPrecision(3)} s` : durationText(seconds));
 
 const format =
 	'{client} {bar} {value}/{total}  loss {loss}  {tokensPerSecond} tokens/s  up {up}  down {down}  ends in {eta_formatted}';
@@ -31,11 +33,13 @@ export class RunView {
 		this.#isQuiet = isQuiet;
 	}
 
-	begin({backend, backendReason, model, broker}: WorldFacts, folder: string): void {
+	begin({backend, backendReason, model, broker, predictedSeconds}: WorldFacts, folder: string): void {
 		this.#print(`run      ${this.#scenario.name}: ${this.#scenario.description}`);
 		this.#print(`backend  ${backend}: ${backendReason}`);
 		this.#print(`model    ${model}`);
 		this.#print(`broker   ${broker}`);
+		if (predictedSeconds !== undefined)
+			this.#print(`devices  simulated in real time; they and their links say ${secondsText(predictedSeconds)}`);
 		this.#print(`folder   ${folder}\n`);
 		if (this.#isTerminal && !this.#isQuiet) {
 			this.#bars = new MultiBar({
@@ -78,7 +82,7 @@ export class RunView {
 	}
 
 	end(
-		{status, reason, seconds, steps, tokensPerSecond, bytesUp, bytesDown, lossFirst, lossLast}: RunSummary,
+		{status, reason, seconds, steps, tokensPerSecond, bytesUp, bytesDown, lossFirst, lossLast, beside}: RunSummary,
 		folder: string,
 	): void {
 		this.close();
@@ -90,7 +94,16 @@ export class RunView {
 		this.#print(
 			`${steps} client steps in ${durationText(seconds)}, ${Math.round(tokensPerSecond)} tokens/s, up ${bytesText(bytesUp)}, down ${bytesText(bytesDown)}`,
 		);
+		if (beside) this.#beside(beside);
 		this.#print(`folder   ${folder}`);
+	}
+
+	/** What the simulated devices and links said, and what it took. */
+	#beside({run, passes}: Comparison): void {
+		const text = ({predicted, measured}: Beside) =>
+			`${secondsText(predicted)} predicted, ${secondsText(measured)} measured`;
+		this.#print(`run      ${text(run)}`);
+		for (const [role, both] of Object.entries(passes)) this.#print(`passes   ${role}: ${text(both)}`);
 	}
 
 	close(): void {

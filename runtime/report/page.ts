@@ -15,7 +15,7 @@ import {
 } from './charts.ts';
 import {factsOf} from './facts.ts';
 import {type Figures, figuresOf} from './figures.ts';
-import {type RecordedRun, valueAt} from './read.ts';
+import {type Beside, type Comparison, type RecordedRun, valueAt} from './read.ts';
 import {style} from './style.ts';
 
 /** The page of a run. */
@@ -45,6 +45,7 @@ ${pictures(figures).join('\n')}
 </div>
 ${clientTable(figures)}
 ${droppedTable(figures)}
+${besideTable(recorded)}
 <section class="wide"><h2>This run</h2><dl class="facts">
 ${factsOf(config)
 	.map(([term, value]) => `<dt>${escaped(term)}</dt><dd>${escaped(value)}</dd>`)
@@ -147,6 +148,20 @@ function clientTable({clients}: Figures): string {
 		stalenessMean.toFixed(2),
 	]);
 	return tableSection('Clients', head, rows, 'No client has finished a step.');
+}
+
+/** Only of a run that imposed its devices in real time. */
+function besideTable({summary}: RecordedRun): string {
+	const beside = valueAt(summary, 'beside');
+	if (beside === undefined) return '';
+	const {run, rounds, passes} = beside as Comparison;
+	const line = (what: string, {predicted, measured}: Beside) => [what, predicted.toFixed(2), measured.toFixed(2)];
+	const rows = [
+		line('the run', run),
+		...rounds.map(round => line(`end of round ${round.round}`, round)),
+		...Object.entries(passes).map(([role, both]) => line(`passes of ${role}`, both)),
+	];
+	return tableSection('Predicted and measured, s', ['', 'predicted', 'measured'], rows, '');
 }
 
 function droppedTable({dropped}: Figures): string {

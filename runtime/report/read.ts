@@ -16,6 +16,16 @@ export type Row = {
 /** A JSON object whose fields may be of another version: nothing is taken for granted. */
 export type Json = {readonly [field: string]: unknown};
 
+/** Seconds as the devices and links of a scenario say, beside those measured. */
+export type Beside = {readonly predicted: number; readonly measured: number};
+
+/** Of a run by the wall clock that imposed its devices: of the whole, of the end of each round, of the passes of each role. */
+export type Comparison = {
+	readonly run: Beside;
+	readonly rounds: readonly (Beside & {readonly round: number})[];
+	readonly passes: Readonly<Record<string, Beside>>;
+};
+
 export type RecordedRun = {
 	readonly folder: string;
 	readonly config: Json;

@@ -18,7 +18,7 @@ import {keepRows} from './metrics-file.ts';
 import {type MetricsRow, Recorder} from './recorder.ts';
 import type {ActorEvents, ActorRole, OpenActor, RunningActor} from './running-actor.ts';
 import {endingOf, Stopping} from './stopping.ts';
-import {type RunSummary, summarise} from './summary.ts';
+import {type Comparison, type RunSummary, summarise} from './summary.ts';
 import {openTracing, type TraceOptions, type Tracing} from './tracing.ts';
 
 /** Everything outside a run that it needs; whoever made it closes it. */
@@ -34,11 +34,13 @@ export type World = {
 	readonly rowsCut: () => number;
 	/** In virtual time: the share in which a role computed nothing. */
 	readonly idleShare?: () => Readonly<Record<string, number>>;
+	/** By the wall clock with devices imposed: what they said it would take beside what it took. */
+	readonly beside?: (rows: readonly MetricsRow[], seconds: number) => Comparison;
 };
 
-/** A time of its own that a run lets pass. */
+/** A time of its own that a run lets pass: simulated, or the wall's for what a scenario describes. */
 export type RunTime = {
-	readonly kind: 'virtual';
+	readonly kind: 'virtual' | 'wall';
 	readonly clock: Clock;
 	/** Lets time pass until `stop`; resolves earlier with the reason when nothing more can happen. */
 	run(): Promise<string | undefined>;
@@ -352,6 +354,7 @@ export class LiveRun {
 		const lost = this.#actors.filter(actor => actor.failure).map(failureText);
 		const reached = this.#finishReason === undefined ? endingOf(scenario) : `stopped: ${this.#finishReason}`;
 		const ending = [reached, ...lost.map(text => `without ${text}`)].join('; ');
+		const seconds = this.#clock.now() / 1000;
 		const facts = {
 			name: scenario.name,
 			run,
@@ -362,7 +365,8 @@ export class LiveRun {
 			dropped: this.#dropped,
 			rowsCut: this.#world.rowsCut(),
 			...(this.#world.idleShare && {idleShare: this.#world.idleShare()}),
-			seconds: this.#clock.now() / 1000,
+			...(this.#world.beside && {beside: this.#world.beside(this.#rows, seconds)}),
+			seconds,
 		} as const;
 		return {summary: summarise(this.#rows, facts), adapters};
 	}

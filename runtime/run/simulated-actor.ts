@@ -12,8 +12,8 @@ import type {Scenario} from '../../protocols/scenario.ts';
 import {subjectOf} from '../../protocols/subjects.ts';
 import {type HostObserver, observers} from '../host/observer.ts';
 import type {ChangePoint} from '../sim/change-point.ts';
-import type {VirtualTime} from '../sim/clock.ts';
 import {type Absence, type Absences, faultAbsences, flakyAbsence, fleetAbsences} from '../sim/presence.ts';
+import type {SimTime} from '../sim/time.ts';
 import type {ActorRequest, OpenActor, RunningActor} from './running-actor.ts';
 
 /** What the actors of a simulation share. */
@@ -21,7 +21,7 @@ export type Simulation = {
 	/** As it is now. */
 	readonly scenario: () => Scenario;
 	readonly point: ChangePoint | undefined;
-	readonly time: VirtualTime;
+	readonly time: SimTime;
 	readonly connect: (name: string) => Promise<Bus>;
 	readonly openInner: OpenActor;
 	readonly presence: {

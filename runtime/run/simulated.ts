@@ -8,6 +8,7 @@ import type {Scenario} from '../../protocols/scenario.ts';
 import type {Change, WhatIf} from '../../protocols/what-if.ts';
 import {RespecCompute} from '../compute/respec.ts';
 import {settled} from '../live/settled.ts';
+import {WallTime} from '../live/wall-time.ts';
 import {ChangePoint, changedBus} from '../sim/change-point.ts';
 import {VirtualTime} from '../sim/clock.ts';
 import {SimCompute} from '../sim/compute.ts';
@@ -15,6 +16,7 @@ import {clientDevice, type Device, idealDevice, serverDevice} from '../sim/devic
 import {FaultyCompute} from '../sim/faulty-compute.ts';
 import {FrameFate} from '../sim/frame-fate.ts';
 import {SimNetwork} from '../sim/network.ts';
+import type {SimTime} from '../sim/time.ts';
 import {Carrier} from './carrier.ts';
 import {inputChanges, specOf} from './change.ts';
 import type {World} from './live-run.ts';
@@ -26,6 +28,8 @@ import {SimulatedActor, type Simulation, timesOf} from './simulated-actor.ts';
 export type SimulationParts = Omit<LocalParts, 'connect'> & {
 	readonly scenario: Scenario;
 	readonly rowsCut: () => number;
+	/** Virtual: time jumps from event to event; wall: the same happens in real time. Default virtual. */
+	readonly clock?: 'virtual' | 'wall' | undefined;
 	/** Makes connections of a real bus that the frames cross; default none is crossed. */
 	readonly connectReal?: ((name: string) => Promise<Bus>) | undefined;
 	/** From a record on the run goes otherwise. */
@@ -44,6 +48,8 @@ export type SimulationFigures = {
 	readonly messagesCarried: number;
 	/** Virtual time each actor computed, ms. */
 	readonly busyMs: Readonly<Record<string, number>>;
+	/** By the wall clock: real time the passes of each actor took, ms. */
+	readonly measuredMs: Readonly<Record<string, number>>;
 };
 
 export type SimulatedWorld = World & {
@@ -54,9 +60,17 @@ export type SimulatedWorld = World & {
 
 type Sim = Simulation & {readonly network: SimNetwork; readonly compute: SimCompute};
 
-export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: SimulationParts): SimulatedWorld {
+export function simulatedWorld({
+	scenario: first,
+	rowsCut,
+	whatIf,
+	clock = 'virtual',
+	...parts
+}: SimulationParts): SimulatedWorld {
 	const carrier = parts.connectReal && new Carrier(parts.connectReal);
-	const time = new VirtualTime(carrier ? () => carrier.settled() : settled);
+	const isLive = clock === 'wall';
+	const rest = carrier ? () => carrier.settled() : settled;
+	const time: SimTime = isLive ? new WallTime(rest) : new VirtualTime(rest);
 	const point = whatIf && new ChangePoint(whatIf.whatIf);
 	let scenario = first;
 	let devices = devicesOf(scenario);
@@ -66,7 +80,7 @@ export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: Sim
 	const network = new SimNetwork({time, deviceOf, fate: new FrameFate(faults, seed)});
 	const {model} = parts;
 	const inner = new RespecCompute(new FaultyCompute(parts.compute, faults, () => time.nowMs));
-	const compute = new SimCompute({time, inner, config: model.config, seed, faults, deviceOf});
+	const compute = new SimCompute({time, inner, config: model.config, seed, faults, deviceOf, isLive});
 	const connect = async (name: string): Promise<Bus> => {
 		const simulated = network.connect(name);
 		return carrier ? carrier.carry(name, simulated) : simulated;
@@ -99,7 +113,7 @@ export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: Sim
 		connect,
 		rowsCut,
 		time: {
-			kind: 'virtual',
+			kind: clock,
 			clock: time.clockOf(''),
 			run: () => time.run(stallCheck(sim)),
 			stop: () => time.stop(),
@@ -112,6 +126,7 @@ export function simulatedWorld({scenario: first, rowsCut, whatIf, ...parts}: Sim
 			messagesLost: network.lost,
 			messagesCarried: carrier?.carried ?? 0,
 			busyMs: compute.busyMs(),
+			measuredMs: compute.measuredMs(),
 		}),
 		unmet: () => point?.unmet ?? [],
 	};

@@ -12,6 +12,18 @@ export type ClientSummary = {
 	readonly lossLast: number;
 };
 
+/** Seconds as described and as measured here. */
+export type Beside = {readonly predicted: number; readonly measured: number};
+
+export type Comparison = {
+	/** The whole run. */
+	readonly run: Beside;
+	/** When each round closed. */
+	readonly rounds: readonly (Beside & {readonly round: number})[];
+	/** The passes of all actors of a role together: on their described devices, and on this machine, which all share. */
+	readonly passes: Readonly<Record<string, Beside>>;
+};
+
 export type RunSummary = {
 	readonly name: string;
 	readonly run: string;
@@ -48,9 +60,11 @@ export type RunSummary = {
 	readonly rowsCut: number;
 	/** Share of virtual time in which a role computed nothing; only in virtual time. */
 	readonly idleShare?: Readonly<Record<string, number>>;
+	/** Seconds as the scenario's devices and links say beside those measured; only by the wall clock with devices imposed. */
+	readonly beside?: Comparison;
 };
 
-type Facts = Pick<RunSummary, 'name' | 'run' | 'status' | 'reason' | 'dropped' | 'rowsCut' | 'idleShare'> & {
+type Facts = Pick<RunSummary, 'name' | 'run' | 'status' | 'reason' | 'dropped' | 'rowsCut' | 'idleShare' | 'beside'> & {
 	readonly seconds: number;
 };
 

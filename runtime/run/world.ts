@@ -25,14 +25,16 @@ import type {World} from './live-run.ts';
 import {localActors} from './local-actor.ts';
 import {ownReports} from './own-reports.ts';
 import {checkAgainstModel, type RunModel, rolesOf} from './plan.ts';
+import {besidePrediction, predict} from './prediction.ts';
 import {openProcesses} from './processes.ts';
+import type {MetricsRow} from './recorder.ts';
 import type {ActorRole} from './running-actor.ts';
-import {type SimulatedChange, type SimulatedWorld, simulatedWorld} from './simulated.ts';
+import {type SimulatedChange, type SimulatedWorld, type SimulationParts, simulatedWorld} from './simulated.ts';
 
 export type WorldOptions = {
 	readonly scenario: Scenario;
 	readonly bus: 'nats' | 'memory';
-	/** Virtual: simulated devices and links, on a bus of their own; default wall. */
+	/** Simulated devices and links, in virtual time or by the wall clock; default neither: this machine as it is. */
 	readonly clock?: 'wall' | 'virtual' | undefined;
 	/** A broker to use; without one an embedded `nats-server` is started. */
 	readonly natsUrl?: string | undefined;
@@ -68,6 +70,8 @@ export type WorldFacts = {
 	readonly modelPath: string;
 	readonly modelHash: string;
 	readonly broker: string;
+	/** What the scenario's devices and links say the run will take, where the wall clock imposes them. */
+	readonly predictedSeconds?: number;
 };
 
 export type OpenWorld = {
@@ -109,7 +113,7 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 		const broker = await openBroker(options, closers);
 		if (options.traceStreamOf !== undefined) await keepTrace(options.traceStreamOf, broker, options.creds);
 		const resolved = resolveBackend(options.backend);
-		const {world, opened} = options.processes
+		const {world, opened, predictedSeconds} = options.processes
 			? await openInProcesses(options, {resolved, model, modelPath: files.path, broker}, closers)
 			: await openHere(options, {resolved, model, modelPath: files.path, broker, data, initial}, closers);
 		return {
@@ -125,6 +129,7 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 				modelPath: files.path,
 				modelHash,
 				broker: broker.text,
+				...(predictedSeconds !== undefined && {predictedSeconds}),
 			},
 			unmet: () => ('unmet' in world ? world.unmet() : []),
 			close,
@@ -141,7 +146,11 @@ type Parts = {
 	readonly modelPath: string;
 	readonly broker: Connect;
 };
-type Opening = {readonly world: World | SimulatedWorld; readonly opened: Opened};
+type Opening = {
+	readonly world: World | SimulatedWorld;
+	readonly opened: Opened;
+	readonly predictedSeconds?: number;
+};
 
 async function openHere(
 	{scenario, clock, whatIf, part}: WorldOptions,
@@ -157,16 +166,30 @@ async function openHere(
 	const own = isGuest ? ownReports(broker.connect) : {actor: broker.connect, recorder: broker.connect};
 	const {actor: connect} = own;
 	const parts = {model, compute, connect, clients, validation, initial};
-	const world =
-		clock === 'virtual'
-			? simulatedWorld({...parts, scenario, rowsCut, whatIf, ...(broker.url !== undefined && {connectReal: connect})})
-			: {
-					roles: part?.roles ?? rolesOf(scenario),
-					openActor: localActors({...parts, isEndRepeated: true}),
-					connect: own.recorder,
-					rowsCut,
-				};
+	if (clock) {
+		const connectReal = broker.url === undefined ? undefined : connect;
+		const simulation = {...parts, scenario, rowsCut, whatIf, clock, connectReal};
+		return clock === 'wall'
+			? {...(await imposedWorld(simulation)), opened}
+			: {world: simulatedWorld(simulation), opened};
+	}
+	const world = {
+		roles: part?.roles ?? rolesOf(scenario),
+		openActor: localActors({...parts, isEndRepeated: true}),
+		connect: own.recorder,
+		rowsCut,
+	};
 	return {world, opened};
+}
+
+/** The scenario's devices and links in real time. */
+async function imposedWorld(simulation: SimulationParts): Promise<Omit<Opening, 'opened'>> {
+	const prediction = await predict(simulation);
+	const world = simulatedWorld(simulation);
+	const {scenario} = simulation;
+	const beside = (rows: readonly MetricsRow[], seconds: number) =>
+		besidePrediction(prediction, {scenario, rows, seconds, figures: world.figures()});
+	return {world: {...world, beside}, predictedSeconds: prediction.seconds};
 }
 
 async function openInProcesses(

@@ -5,7 +5,7 @@ import {headerNames} from '../../protocols/envelope.ts';
 import type {Bus, Frame} from '../../protocols/ports.ts';
 import {parseSubject} from '../../protocols/subjects.ts';
 import type {Change, WhatIf} from '../../protocols/what-if.ts';
-import type {VirtualTime} from './clock.ts';
+import type {SimTime} from './time.ts';
 
 type OnMessage = Extract<Change, {kind: 'drop' | 'delay'}>;
 type Armed = {readonly change: OnMessage; left: number};
@@ -65,7 +65,7 @@ function isMet(pattern: string, {subject, headers}: Frame, receiver: string): bo
 }
 
 /** A connection on which messages meet the point's changes as they are delivered. */
-export const changedBus = (bus: Bus, id: string, point: ChangePoint, time: VirtualTime): Bus => ({
+export const changedBus = (bus: Bus, id: string, point: ChangePoint, time: SimTime): Bus => ({
 	get maxPayloadBytes() {
 		return bus.maxPayloadBytes;
 	},

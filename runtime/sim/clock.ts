@@ -4,11 +4,9 @@ It never reads a real clock.
 */
 import type {Clock, TimerId} from '../../protocols/ports.ts';
 import {type Cancel, EventQueue} from './event-queue.ts';
+import type {SimTime, StallCheck} from './time.ts';
 
-/** Asked before each event; a text ends the simulation with that reason. */
-export type StallCheck = (nextMs: number) => string | undefined;
-
-export class VirtualTime {
+export class VirtualTime implements SimTime {
 	readonly #queue = new EventQueue();
 	readonly #settled: () => Promise<void>;
 	#nowMs = 0;

@@ -10,18 +10,20 @@ import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
 import type {ActorSpec} from '../compute/spec.ts';
 import type {ModelConfig} from '../model/config.ts';
 import {randomStream} from '../random.ts';
-import type {VirtualTime} from './clock.ts';
 import {computeMs, type PassWork, takesTime, workOf} from './cost.ts';
 import {type Device, idealDevice} from './devices.ts';
 import {slowedEnd, spikeMs} from './faults.ts';
+import type {SimTime} from './time.ts';
 
 export type SimComputeOptions = {
-	readonly time: VirtualTime;
+	readonly time: SimTime;
 	readonly inner: Compute;
 	readonly config: ModelConfig;
 	readonly seed: number;
 	readonly faults: readonly Fault[];
 	readonly deviceOf: (actor: string) => Device | undefined;
+	/** Real time goes on while a pass is computed: none is put off, and how long each took is measured. Default false. */
+	readonly isLive?: boolean;
 };
 
 type Machine = {
@@ -32,6 +34,7 @@ type Machine = {
 	lastStartMs: number;
 	passes: number;
 	busyMs: number;
+	measuredMs: number;
 };
 
 /** A client's pass that waits to be computed. */
@@ -68,6 +71,11 @@ export class SimCompute implements Compute {
 		return Object.fromEntries([...this.#machines].map(([actor, {busyMs}]) => [actor, busyMs]));
 	}
 
+	/** Live: real time from asking for each pass that takes time to having it, by actor, ms. */
+	measuredMs(): Record<string, number> {
+		return Object.fromEntries([...this.#machines].map(([actor, {measuredMs}]) => [actor, measuredMs]));
+	}
+
 	/** When the last pass under way is done, ms. */
 	get busyUntilMs(): number {
 		return this.#busyUntilMs;
@@ -79,15 +87,16 @@ export class SimCompute implements Compute {
 	}
 
 	run(request: PassRequest): Promise<PassResult> {
-		const {inner, time} = this.#options;
+		const {inner, time, isLive = false} = this.#options;
 		if (request.pass === 'open') this.#open(request);
 		if (!deferrable.has(request.pass)) this.#computeOf(request.actor);
 		// What the run asks for itself, before it begins and after it ended, is no event of it.
 		if (outside.has(request.pass) || time.isStopped) return inner.run(request);
 		const endMs = this.#endOf(request);
 		const deferred: Deferred = {request, working: undefined};
-		if (deferrable.has(request.pass)) this.#putOff(deferred);
+		if (deferrable.has(request.pass) && !isLive) this.#putOff(deferred);
 		else this.#begin(deferred, undefined);
+		if (isLive) this.#measure(deferred);
 		return new Promise((resolve, reject) => {
 			time.at(endMs, request.actor, () => {
 				while (!deferred.working) this.#computeWaiting();
@@ -133,6 +142,17 @@ export class SimCompute implements Compute {
 		deferred.working.catch(() => undefined);
 	}
 
+	#measure({request, working}: Deferred): void {
+		const {time} = this.#options;
+		const machine = this.#machines.get(request.actor);
+		if (!machine || !takesTime(request.pass)) return;
+		const askedMs = time.nowMs;
+		const note = () => {
+			machine.measuredMs += time.nowMs - askedMs;
+		};
+		working?.then(note, note);
+	}
+
 	close(): Promise<void> {
 		return this.#options.inner.close();
 	}
@@ -140,7 +160,7 @@ export class SimCompute implements Compute {
 	#open({actor, input}: PassRequest): void {
 		const before = this.#machines.get(actor);
 		const last = {flops: 0, lengths: [], targets: 0};
-		const fresh = {last, freeMs: 0, lastStartMs: -1, passes: 0, busyMs: 0, ...before};
+		const fresh = {last, freeMs: 0, lastStartMs: -1, passes: 0, busyMs: 0, measuredMs: 0, ...before};
 		this.#machines.set(actor, {...fresh, spec: input as ActorSpec, freeMs: 0});
 	}
 

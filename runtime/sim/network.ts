@@ -8,13 +8,13 @@ import {CutlayerError} from '../../protocols/errors.ts';
 import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
 import {frameBytes} from '../../protocols/sealed-frame.ts';
 import {parseSubject} from '../../protocols/subjects.ts';
-import type {VirtualTime} from './clock.ts';
 import type {Device} from './devices.ts';
 import type {FrameFate} from './frame-fate.ts';
 import {type Route, Routes, type Subscription} from './routes.ts';
+import type {SimTime} from './time.ts';
 
 export type NetworkOptions = {
-	readonly time: VirtualTime;
+	readonly time: SimTime;
 	/** The machine an actor runs on; without one it is an onlooker without a link. */
 	readonly deviceOf: (actor: string) => Device | undefined;
 	readonly fate: FrameFate;

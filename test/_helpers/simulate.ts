@@ -84,6 +84,8 @@ export type SimulateOptions = {
 	readonly wrap?: (compute: Compute) => Compute;
 	readonly trace?: TraceOptions;
 	readonly whatIf?: SimulatedChange;
+	/** Default virtual. */
+	readonly clock?: 'virtual' | 'wall';
 	/** Told of every row as it comes. */
 	readonly onRow?: (row: MetricsRow) => void;
 	/** Reads the run folder before it is gone. */
@@ -132,6 +134,7 @@ export async function simulate(scenario: Scenario, options: SimulateOptions = {}
 			validation,
 			rowsCut: () => 0,
 			whatIf: options.whatIf,
+			clock: options.clock,
 			connectReal: options.connectReal,
 		});
 		const rows: MetricsRow[] = [];

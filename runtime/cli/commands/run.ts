@@ -11,6 +11,7 @@ Examples:
   $ cutlayer run my-scenario.ts --set lora.rank=8 --set data.partition.kind=dirichlet
   $ cutlayer run stragglers --clock virtual
   $ cutlayer run stragglers --clock virtual --bus nats
+  $ cutlayer run stragglers --clock wall
   $ cutlayer run runs/e2e-7/config.json --out runs/e2e-again
   $ cutlayer run --resume runs/e2e-7
   $ cutlayer run --list policies
@@ -45,9 +46,10 @@ export function registerRun(program: Command): void {
 			]),
 		)
 		.addOption(
-			new Option('--clock <kind>', 'real time, or simulated devices and links in virtual time')
-				.choices(['wall', 'virtual'])
-				.default('wall'),
+			new Option(
+				'--clock <kind>',
+				"simulate the scenario's devices, links and faults, in virtual time or by the wall clock; default neither: this machine as it is",
+			).choices(['virtual', 'wall']),
 		)
 		.option('--nats <url>', 'a broker to use instead of an embedded one')
 		.option('--creds <file>', 'credentials for that broker')
