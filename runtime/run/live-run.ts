@@ -322,8 +322,12 @@ export class LiveRun {
 		return this.#actors.some(actor => actor.kind === 'fed-server' && actor.isDone && !actor.failure);
 	}
 
-	/** With all clients done there is nothing to go on with: the last evaluation is waited for. */
+	/**
+	With all clients done there is nothing to go on with: the last evaluation is waited for. So is the end of the clients once the
+	fed server has ended: it would not say again that the run is over.
+	*/
 	get #isAtRest(): boolean {
+		if (this.#isFedServerDone) return false;
 		const isTraining = this.#actors.some(actor => (isClient(actor) || this.#options.part) && !actor.isDone);
 		return this.#isInterrupted && isTraining && this.#actors.every(actor => actor.isQuiet);
 	}

@@ -76,6 +76,9 @@ test('a run interrupted anywhere and resumed ends with the same rows and the sam
 
 test('a run may be interrupted several times', t => compare(t, tinyScenario(plain), [3, 2, 6, 1]));
 
+/** The order of several clients at their own pace is that of a clock; one has none. */
+const single = {clients: 1, update: {kind: 'sequential'}} as const;
+
 const variants: Record<string, Partial<ScenarioFile>> = {
 	'activations and gradients in bf16, adapters in i8': {
 		...plain,
@@ -88,9 +91,62 @@ const variants: Record<string, Partial<ScenarioFile>> = {
 	'the cut below all blocks': {...plain, cut: 0},
 	'unlike cuts': {...plain, cut: [1, 3]},
 	'a schedule that decays': {...plain, training: {...training, schedule: {kind: 'linear'}}},
+	'the moments of FedAdam': {...plain, aggregation: {kind: 'fedadam', learningRate: 0.1}},
+	'the momentum of FedAvgM': {...plain, aggregation: {kind: 'fedavgm'}},
+	'the adapter that FedProx pulls to': {
+		...plain,
+		training: {steps: 6, stepsPerRound: 3},
+		aggregation: {kind: 'fedprox', mu: 10},
+	},
+	'clients that are drawn anew each round': {...plain, selection: {kind: 'random', count: 2}},
+	'FedAsync over one client': {...plain, ...single, aggregation: {kind: 'fedasync', mixing: 0.3}},
+	'FedBuff over one client': {...plain, ...single, aggregation: {kind: 'fedbuff', count: 1, learningRate: 0.5}},
 };
 for (const [what, changes] of Object.entries(variants)) {
 	test(`a run resumes exactly with ${what}`, t => compare(t, tinyScenario(changes), [4, 5]));
+}
+
+test('a run that is interrupted as its last row comes is done', t =>
+	withRunFolder(async folder => {
+		const scenario = tinyScenario({...plain, clients: 1});
+		const rowsMax = (await uninterrupted(scenario)).rows.length;
+		const {summary} = await part(scenario, folder, {isResumed: false, rowsMax});
+		t.is(summary.status, 'done');
+	}));
+
+for (const aggregation of [
+	{kind: 'fedasync', aggregations: 9},
+	{kind: 'fedbuff', count: 2, aggregations: 5},
+] as const) {
+	test(`clients at their own pace go on where they were when a run resumes, nothing counts twice: ${aggregation.kind}`, t =>
+		withRunFolder(async folder => {
+			const scenario = tinyScenario({...plain, update: {kind: 'sequential'}, aggregation});
+			const resumed = await runInParts(scenario, folder, [2, 5, 3]);
+			t.is(resumed.summary.status, 'done', resumed.summary.reason);
+			const rows = await readRows(join(folder, runFiles.metrics));
+			const rounds = rows.filter(row => row.kind === 'round');
+			t.deepEqual(
+				rounds.map(row => row.adapterVersion),
+				rounds.map((_, index) => index + 1),
+			);
+			t.is(rounds.length, aggregation.aggregations);
+			t.true(rounds.every(row => row.uploads === (aggregation.kind === 'fedbuff' ? 2 : 1)));
+			const steps = rows.filter(row => row.kind === 'step').map(row => `${row.actor} ${row.round} ${row.step}`);
+			t.is(new Set(steps).size, steps.length);
+			// Each upload that counted was of two steps; what was under way at the end came to nothing.
+			const counted = rounds.length * Number(rounds[0]!.uploads) * training.stepsPerRound;
+			t.true(
+				steps.length >= counted && steps.length <= counted + 3 * training.stepsPerRound,
+				`${steps.length} of ${counted}`,
+			);
+			t.true(
+				rounds.every(row =>
+					String(row.adapterStaleness)
+						.split(' ')
+						.every(tau => Number(tau) >= 0),
+				),
+			);
+		}));
 }
 
 test('a torn newest checkpoint is passed over for the one before, and the run ends the same', async t => {
