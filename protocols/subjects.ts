@@ -81,8 +81,22 @@ export function subjectOf({run, kind, id, verb, to}: Subject): string {
 	return `${root}.${parts.join('.')}`;
 }
 
+/** Subjects read lately: an actor uses few, each of them often. */
+const lately = new Map<string, Subject>();
+const latelyMax = 1 << 16;
+
 /** The parts of a subject, or `undefined` when it is not one of ours. */
 export function parseSubject(text: string): Subject | undefined {
+	const known = lately.get(text);
+	if (known) return known;
+	const parsed = parsedSubject(text);
+	if (!parsed) return undefined;
+	if (lately.size >= latelyMax) lately.clear();
+	lately.set(text, Object.freeze(parsed));
+	return parsed;
+}
+
+function parsedSubject(text: string): Subject | undefined {
 	if (!text.startsWith(`${root}.`) || text.length > 400) return undefined;
 	const [run, kind, id, verb, to, ...rest] = text.slice(root.length + 1).split('.');
 	if (run === undefined || kind === undefined || id === undefined || verb === undefined || rest.length > 0)

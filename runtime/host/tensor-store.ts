@@ -3,8 +3,11 @@ The tensors of one actor, by handle. What the machine no longer names is swept, 
 */
 import type {NamedTensors, TensorHandle} from '../../protocols/tensor.ts';
 
-const bytesOf = (tensors: NamedTensors) =>
-	Object.values(tensors).reduce((total, {bytes}) => total + bytes.byteLength, 0);
+function bytesOf(tensors: NamedTensors): number {
+	let total = 0;
+	for (const name in tensors) total += tensors[name]!.bytes.byteLength;
+	return total;
+}
 
 export class TensorStore {
 	readonly #prefix: string;

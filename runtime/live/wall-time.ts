@@ -39,6 +39,10 @@ export class WallTime implements SimTime {
 		return () => this.#forget(waiting);
 	}
 
+	hop(atMs: number, actor: string, fire: () => void): void {
+		this.at(atMs, actor, fire);
+	}
+
 	clockOf(actor: string): Clock {
 		const timers = new Map<number, () => void>();
 		let next = 1;

@@ -31,6 +31,7 @@ export class Recorder {
 	readonly #file: WriteStream;
 	readonly #heard = new RecentIds();
 	readonly #unsubscribe: () => void;
+	#lines: string[] = [];
 	#isBroken = false;
 	#rows = 0;
 
@@ -49,6 +50,7 @@ export class Recorder {
 	async close(): Promise<void> {
 		await this.#options.bus.flush().catch(() => undefined);
 		this.#unsubscribe();
+		this.#flush();
 		await new Promise<void>(resolve => this.#file.end(() => resolve()));
 	}
 
@@ -65,8 +67,20 @@ export class Recorder {
 			...row,
 		};
 		this.#rows++;
-		if (!this.#isBroken) this.#file.write(`${JSON.stringify(full)}\n`);
+		this.#write(`${JSON.stringify(full)}\n`);
 		this.#options.onRow(full);
+	}
+
+	/** The rows of one turn of the event loop go out together. */
+	#write(line: string): void {
+		if (this.#isBroken) return;
+		if (this.#lines.length === 0) setImmediate(() => this.#flush());
+		this.#lines.push(line);
+	}
+
+	#flush(): void {
+		if (this.#lines.length > 0) this.#file.write(this.#lines.join(''));
+		this.#lines = [];
 	}
 
 	#break(error: Error): void {

@@ -171,17 +171,32 @@ comes and goes for ever is waited for through two of its days.
 */
 function stallCheck({scenario, compute, network, time, presence}: Sim): (nextMs: number) => string | undefined {
 	let [passes, sinceMs] = [-1, 0];
+	let waits = waitsOf(scenario());
 	return nextMs => {
-		const {timing, closing, faults, fleet} = scenario();
-		const deadlineMs =
-			'deadlineMs' in closing ? closing.deadlineMs : 'firstDeadlineMs' in closing ? closing.firstDeadlineMs : 0;
-		const patienceMs = 3 * (timing.answerTimeoutMs + timing.leaseMs + timing.heartbeatMs + deadlineMs);
-		const lastFaultMs = Math.max(0, ...faults.flatMap(timesOf).filter(Number.isFinite));
 		if (compute.passes !== passes) [passes, sinceMs] = [compute.passes, time.nowMs];
+		if (waits.scenario !== scenario()) waits = waitsOf(scenario());
+		const {patienceMs, lastFaultMs, dayMs} = waits;
 		const workedMs = Math.max(sinceMs, lastFaultMs, compute.busyUntilMs);
-		const backMs = Math.min(Math.max(0, ...presence.returnsMs.values()), workedMs + 2 * fleet.dayMs);
-		const busyMs = Math.max(workedMs, backMs);
-		if (nextMs <= busyMs + patienceMs + 3 * network.longestMs) return undefined;
+		const waitMs = patienceMs + 3 * network.longestMs;
+		// Who is away is asked for when nobody has worked for that long, not at each event.
+		if (nextMs <= workedMs + waitMs) return undefined;
+		const backMs = Math.min(
+			[...presence.returnsMs.values()].reduce((last, ms) => Math.max(last, ms), 0),
+			workedMs + 2 * dayMs,
+		);
+		if (nextMs <= backMs + waitMs) return undefined;
 		return `no actor computed anything for ${patienceMs} ms of virtual time: everybody waits for somebody who will not come`;
 	};
+}
+
+function waitsOf(scenario: Scenario) {
+	const {timing, closing, faults, fleet} = scenario;
+	const deadlineMs =
+		'deadlineMs' in closing ? closing.deadlineMs : 'firstDeadlineMs' in closing ? closing.firstDeadlineMs : 0;
+	const patienceMs = 3 * (timing.answerTimeoutMs + timing.leaseMs + timing.heartbeatMs + deadlineMs);
+	const lastFaultMs = faults
+		.flatMap(timesOf)
+		.filter(Number.isFinite)
+		.reduce((last, ms) => Math.max(last, ms), 0);
+	return {scenario, patienceMs, lastFaultMs, dayMs: fleet.dayMs};
 }

@@ -12,6 +12,8 @@ export class VirtualTime implements SimTime {
 	#nowMs = 0;
 	#isStopped = false;
 	#events = 0;
+	/** The event under way was a hop. */
+	#isHop = false;
 
 	/** `settled` resolves when every promise that could go on has gone on: then the next event may come. */
 	constructor(settled: () => Promise<void>) {
@@ -35,6 +37,17 @@ export class VirtualTime implements SimTime {
 	/** Has `fire` called at `atMs`, never before now; what it returns is awaited before time goes on. */
 	at(atMs: number, actor: string, fire: () => void | Promise<void>): Cancel {
 		return this.#queue.push({atMs: Math.max(atMs, this.#nowMs), actor, fire});
+	}
+
+	hop(atMs: number, actor: string, fire: () => void): void {
+		this.#queue.push({
+			atMs: Math.max(atMs, this.#nowMs),
+			actor,
+			fire: () => {
+				fire();
+				this.#isHop = true;
+			},
+		});
 	}
 
 	/** The clock of one actor: its timers come in its place among events of the same instant. */
@@ -72,8 +85,12 @@ export class VirtualTime implements SimTime {
 			if (stall !== undefined) return stall;
 			this.#nowMs = event.atMs;
 			this.#events++;
-			await event.fire();
-			await this.#settled();
+			const firing = event.fire();
+			if (this.#isHop) this.#isHop = false;
+			else {
+				if (firing) await firing;
+				await this.#settled();
+			}
 		}
 		return undefined;
 	}

@@ -11,7 +11,22 @@ export type SimEvent = {
 	readonly fire: () => void | Promise<void>;
 };
 
-type Entry = SimEvent & {readonly sequence: number; isCancelled: boolean};
+class Entry implements SimEvent {
+	readonly atMs: number;
+	readonly actor: string;
+	readonly sequence: number;
+	fire: SimEvent['fire'];
+	isCancelled = false;
+
+	constructor({atMs, actor, fire}: SimEvent, sequence: number) {
+		this.atMs = atMs;
+		this.actor = actor;
+		this.fire = fire;
+		this.sequence = sequence;
+	}
+}
+
+const nothing = () => undefined;
 
 /** Takes an event back; without effect once it has fired. */
 export type Cancel = () => void;
@@ -26,11 +41,13 @@ export class EventQueue {
 	}
 
 	push(event: SimEvent): Cancel {
-		const entry = {...event, sequence: this.#sequence++, isCancelled: false};
+		const entry = new Entry(event, this.#sequence++);
 		this.#heap.push(entry);
 		this.#up(this.#heap.length - 1);
 		return () => {
 			entry.isCancelled = true;
+			// What it would have done may hold much, and its time may be far.
+			entry.fire = nothing;
 		};
 	}
 
@@ -50,25 +67,30 @@ export class EventQueue {
 
 	#up(index: number): void {
 		const heap = this.#heap;
-		while (index > 0) {
-			const parent = (index - 1) >> 1;
-			if (!isBefore(heap[index]!, heap[parent]!)) return;
-			[heap[index], heap[parent]] = [heap[parent]!, heap[index]!];
-			index = parent;
+		const entry = heap[index]!;
+		let at = index;
+		while (at > 0) {
+			const parent = (at - 1) >> 1;
+			if (!isBefore(entry, heap[parent]!)) break;
+			heap[at] = heap[parent]!;
+			at = parent;
 		}
+		heap[at] = entry;
 	}
 
 	#down(index: number): void {
 		const heap = this.#heap;
+		const entry = heap[index]!;
+		let at = index;
 		for (;;) {
-			let least = index;
-			for (const child of [2 * index + 1, 2 * index + 2]) {
-				if (child < heap.length && isBefore(heap[child]!, heap[least]!)) least = child;
-			}
-			if (least === index) return;
-			[heap[index], heap[least]] = [heap[least]!, heap[index]!];
-			index = least;
+			let child = 2 * at + 1;
+			if (child >= heap.length) break;
+			if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
+			if (!isBefore(heap[child]!, entry)) break;
+			heap[at] = heap[child]!;
+			at = child;
 		}
+		heap[at] = entry;
 	}
 }
 

@@ -91,9 +91,9 @@ export class SimNetwork {
 		const {time, deviceOf} = this.#options;
 		const verb = parseSubject(frame.subject)?.verb ?? '';
 		const device = deviceOf(sender.id);
-		const receivers = this.#routes.find(frame.subject).filter(({peer}) => peer !== sender);
 		const actors: Route<Peer>[] = [];
-		for (const route of receivers) {
+		for (const route of this.#routes.find(frame.subject)) {
+			if (route.peer === sender) continue;
 			if (deviceOf(route.peer.id)) actors.push(route);
 			else this.#handOver(route, frame);
 		}
@@ -105,14 +105,14 @@ export class SimNetwork {
 		sender.upFreeMs = Math.max(sender.upFreeMs, time.nowMs) + transferMs(frameBytes(frame), device.upMbps);
 		this.#longestMs = Math.max(this.#longestMs, sender.upFreeMs - time.nowMs);
 		const atBroker = sender.upFreeMs + device.latencyMs;
-		time.at(atBroker, sender.id, () => this.#atBroker(sender, actors, frame));
+		time.hop(atBroker, sender.id, () => this.#atBroker(sender, actors, frame));
 	}
 
 	/** While the broker is away its senders hold frames back. */
 	#atBroker(sender: Peer, receivers: readonly Route<Peer>[], frame: Frame): void {
 		const {time, fate} = this.#options;
 		const backMs = fate.brokerAtMs(time.nowMs);
-		if (backMs > time.nowMs) time.at(backMs, sender.id, () => this.#atBroker(sender, receivers, frame));
+		if (backMs > time.nowMs) time.hop(backMs, sender.id, () => this.#atBroker(sender, receivers, frame));
 		else for (const route of receivers) this.#forward(sender, route, frame);
 	}
 

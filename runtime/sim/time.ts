@@ -10,6 +10,8 @@ export type SimTime = {
 	readonly isStopped: boolean;
 	/** Has `fire` called at `atMs`, never before now. */
 	at(atMs: number, actor: string, fire: () => void | Promise<void>): Cancel;
+	/** As `at`, for what only asks for later events: nothing else follows from it that time would have to wait for. */
+	hop(atMs: number, actor: string, fire: () => void): void;
 	clockOf(actor: string): Clock;
 	/** Lets time pass until stopped; resolves earlier with the reason when `check` gives one or nothing more can happen. */
 	run(check?: StallCheck): Promise<string | undefined>;
