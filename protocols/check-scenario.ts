@@ -5,6 +5,7 @@ import {closest, distance} from 'fastest-levenshtein';
 import type {TSchema} from 'typebox';
 import {Compile} from 'typebox/compile';
 import Value from 'typebox/value';
+import {attachProblem} from './attach-events.ts';
 import {cutProblem} from './cuts.ts';
 import {CutlayerError} from './errors.ts';
 import {faultProblem} from './faults.ts';
@@ -194,7 +195,7 @@ function checkSense(scenario: Scenario, source: string): void {
 	}
 	const step = stepClosingProblem(scenario);
 	if (step) throw invalid(source, step.path, step.problem);
-	const fault = faultProblem(scenario) ?? cutProblem(scenario) ?? rankProblem(scenario);
+	const fault = attachProblem(scenario) ?? faultProblem(scenario) ?? cutProblem(scenario) ?? rankProblem(scenario);
 	if (fault) throw invalid(source, fault.path, fault.problem);
 	if (data.kind !== 'restaurants' && !data.path) {
 		throw invalid(

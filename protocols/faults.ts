@@ -81,7 +81,13 @@ export const faultSchema = Type.Union([
 ]);
 export type Fault = Static<typeof faultSchema>;
 
-type Situation = {readonly clients: number; readonly faults: readonly Fault[]; readonly fleet: Fleet};
+type Situation = {
+	readonly clients: number;
+	readonly faults: readonly Fault[];
+	readonly fleet: Fleet;
+	/** Who joins from outside. */
+	readonly attach?: readonly {readonly kind: string; readonly id: string}[];
+};
 
 /** The clients a fault names; none where it may strike any. */
 const clientsOf = (fault: Fault): readonly string[] => {
@@ -90,8 +96,15 @@ const clientsOf = (fault: Fault): readonly string[] => {
 };
 
 /** The first contradiction: its path and what is wrong with it. */
-export function faultProblem({clients, faults, fleet}: Situation): {path: string; problem: string} | undefined {
-	const isKnown = (id: string) => /^c(0|[1-9]\d*)$/.test(id) && Number(id.slice(1)) < clients;
+export function faultProblem({
+	clients,
+	faults,
+	fleet,
+	attach = [],
+}: Situation): {path: string; problem: string} | undefined {
+	const attached = attach.flatMap(({kind, id}) => (kind === 'client' ? [id] : []));
+	const isKnown = (id: string) =>
+		attached.includes(id) || (/^c(0|[1-9]\d*)$/.test(id) && Number(id.slice(1)) < clients);
 	const unknown = (id: string) => `no client \`${id}\`; this run has c0 to c${clients - 1}`;
 	for (const section of ['clients', 'timelines'] as const) {
 		const stranger = Object.keys(fleet[section]).find(id => !isKnown(id));

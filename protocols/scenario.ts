@@ -2,6 +2,7 @@
 What a run is: one plain checked object. The schema holds every default; nothing here starts anything.
 */
 import Type, {type Static} from 'typebox';
+import {attachSchema} from './attach-events.ts';
 import {faultSchema} from './faults.ts';
 import {fleetSchema} from './fleet.ts';
 import {aggregationSchema, closingSchema, selectionSchema} from './policies.ts';
@@ -138,6 +139,9 @@ export const scenarioSchema = section({
 		{default: {}},
 	),
 	fleet: fleetSchema,
+	attach: Type.Optional(
+		Type.Array(attachSchema, {maxItems: 1000, description: 'who joins from outside, in virtual time only'}),
+	),
 	faults: Type.Array(faultSchema, {default: [], maxItems: 10_000, description: 'in virtual time only'}),
 	checkpoint: section({everyRounds: integer(0, 0, '0 = only when interrupted')}, {default: {}}),
 	timing: section(

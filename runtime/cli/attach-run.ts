@@ -4,7 +4,8 @@ Joins a run that is under way: finds it, takes over its scenario, and takes part
 import {checkScenario, setPath} from '../../protocols/check-scenario.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {askControl, type FoundRun} from '../attach/ask.ts';
-import {ownRows, rowsKindOf} from '../run/own-data.ts';
+import {rowsKindOf} from '../data/rows-kind.ts';
+import {ownRows} from '../run/own-data.ts';
 import {type Access, findRun, openAccess} from './broker-access.ts';
 import {incarnationFor, joinAs} from './guest.ts';
 import type {AttachFlags} from './guest-flags.ts';

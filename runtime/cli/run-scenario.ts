@@ -107,7 +107,13 @@ function checkTraceStream({traceStream, trace, bus, clock}: RunFlags): void {
 	);
 }
 
-function checkClock({faults, name}: Scenario, {clock, resume, processes}: RunFlags): void {
+function checkClock({faults, attach = [], name}: Scenario, {clock, resume, processes}: RunFlags): void {
+	if (!clock && attach.length > 0) {
+		throw new CutlayerError(
+			'usage',
+			`Scenario ${name} has ${attach.length} actors that attach, which is for simulated devices only: add --clock virtual, or leave them out and use cutlayer attach`,
+		);
+	}
 	if (!clock && faults.length > 0) {
 		throw new CutlayerError(
 			'usage',

@@ -150,7 +150,7 @@ export function openEvaluator(
 		kind: 'evaluator',
 		id,
 		machine: evaluatorMachine,
-		input: {...plan.evaluatorInput(scenario), evaluatorId: id},
+		input: plan.evaluatorInput(scenario, id),
 		passes: [],
 		overrides: {
 			evaluate: (request, compute) => compute.run({...request, input, tensors: {...request.tensors, ...rows}}),

@@ -30,5 +30,5 @@ function inputOf({kind, id}: ActorRole, scenario: Scenario, model: plan.RunModel
 	// Its shard and its life are what they are.
 	if (kind === 'client') return plan.clientInput(scenario, agreement, {clientId: id, samples: 0, incarnation: 0});
 	if (kind === 'main-server') return plan.mainServerInput(scenario, agreement, 0);
-	return kind === 'fed-server' ? plan.fedServerInput(scenario, agreement, 0) : plan.evaluatorInput(scenario);
+	return kind === 'fed-server' ? plan.fedServerInput(scenario, agreement, 0) : plan.evaluatorInput(scenario, id);
 }

@@ -1,12 +1,14 @@
 /**
 A run's rows from its scenario: each client's shard as batches, and the fixed validation batches.
 */
+import {attachOf} from '../../protocols/attach-events.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {batchesOf, type PackedBatch} from '../data/batches.ts';
 import {openDataset} from '../data/dataset.ts';
 import {type TokenisedRows, tokeniseRows} from '../data/examples.ts';
 import {partition} from '../data/partition.ts';
 import type {Row} from '../data/row.ts';
+import {rowsKindOf} from '../data/rows-kind.ts';
 import type {Tokenizer} from '../data/tokenizer.ts';
 import type {ClientData} from './actors.ts';
 import {clientIds, rolesOf} from './plan.ts';
@@ -37,7 +39,15 @@ export async function openRunData(
 	const limits = {tokensMax: data.tokensMax};
 	const tokenise = (rows: readonly Row[]) => tokeniseRows(rows, tokenizer, limits);
 	const places = wanted.length > 0 ? partition(train, clients, data.partition, seed) : [];
-	const shards = wanted.map(id => tokenise(places[ids.indexOf(id)]!.map(place => train[place]!)));
+	const shards = await Promise.all(
+		wanted.map(async id => {
+			const attached = attachOf(scenario, id);
+			if (attached?.kind !== 'client') return tokenise(places[ids.indexOf(id)]!.map(place => train[place]!));
+			if (attached.data === undefined) return tokenise(places[attached.shard!]!.map(place => train[place]!));
+			const own = {kind: rowsKindOf(attached.data), path: attached.data, validationRows: 0};
+			return tokenise((await openDataset(own)).train);
+		}),
+	);
 	const validationRows = tokenise(isEvaluated ? validation.slice(0, data.validationRows) : []);
 	return {
 		clients: Object.fromEntries(wanted.map((owner, index) => [owner, clientData(scenario, owner, shards[index]!)])),

@@ -1,30 +1,18 @@
 /**
 The rows of a client that joins a run from elsewhere: a file of its own, or a shard of the run's rows.
 */
-import {extname} from 'node:path';
 import {CutlayerError} from '../../protocols/errors.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {openDataset} from '../data/dataset.ts';
 import {tokeniseRows} from '../data/examples.ts';
 import {partition} from '../data/partition.ts';
+import {rowsKindOf} from '../data/rows-kind.ts';
 import type {Tokenizer} from '../data/tokenizer.ts';
 import {clientData, type RunData} from './data.ts';
 import {clientIds} from './plan.ts';
 
 /** Exactly one of the two. */
 export type OwnRows = {readonly path: string} | {readonly shard: number};
-
-const kinds: Readonly<Record<string, 'csv' | 'jsonl' | 'text'>> = {'.csv': 'csv', '.jsonl': 'jsonl', '.txt': 'text'};
-
-/** The kind of a file of rows by its ending. Throws `data-invalid`. */
-export function rowsKindOf(path: string): 'csv' | 'jsonl' | 'text' {
-	const kind = kinds[extname(path).toLowerCase()];
-	if (kind) return kind;
-	throw new CutlayerError(
-		'data-invalid',
-		`Expected a .csv, .jsonl or .txt file with rows, found ${path}; convert it, or name another with --data`,
-	);
-}
 
 /** What a client named gets by default: its shard when it is one of the run's own. Throws `usage` when there is none. */
 export function ownRows(scenario: Scenario, id: string, {data, shard}: {data?: string; shard?: number}): OwnRows {

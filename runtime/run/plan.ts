@@ -5,6 +5,7 @@ import type {ClientInput} from '../../actors/client-context.ts';
 import type {EvaluatorInput} from '../../actors/evaluator.ts';
 import type {FedServerInput} from '../../actors/fed-server-context.ts';
 import type {MainServerInput} from '../../actors/main-server-context.ts';
+import {attachedOf, attachOf} from '../../protocols/attach-events.ts';
 import {cutMax, cutMin, cutOf, distinctCuts} from '../../protocols/cuts.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
 import {type Agreement, protocolVersion} from '../../protocols/messages.ts';
@@ -27,12 +28,19 @@ export const mainServerId = 'main';
 export const evaluatorId = 'evaluator';
 export const clientIds = ({clients}: Scenario): string[] => Array.from({length: clients}, (_, index) => `c${index}`);
 
-/** Who takes part in a run: servers first, so that they are there when clients say hello. */
+/** Who takes part in a run, and who joins it as it says: servers first, so that they are there when clients say hello. */
 export const rolesOf = (scenario: Scenario): ActorRole[] => [
 	{kind: 'fed-server', id: fedServerId},
 	...(scenario.mainServer ? [{kind: 'main-server', id: mainServerId} as const] : []),
-	...(isEvaluated(scenario) ? [{kind: 'evaluator', id: evaluatorId} as const] : []),
+	...evaluatorIds(scenario).map(id => ({kind: 'evaluator', id}) as const),
 	...clientIds(scenario).map(id => ({kind: 'client', id}) as const),
+	...attachedOf(scenario, 'client').map(({id}) => ({kind: 'client', id}) as const),
+];
+
+/** The run's own evaluator, and those that join it. */
+const evaluatorIds = (scenario: Scenario): string[] => [
+	...(isEvaluated(scenario) ? [evaluatorId] : []),
+	...attachedOf(scenario, 'evaluator').map(({id}) => id),
 ];
 
 const isEvaluated = ({evaluation, data}: Scenario) => evaluation.everyRounds > 0 && data.validationRows > 0;
@@ -230,7 +238,7 @@ export const mainServerInput = (scenario: Scenario, agreement: Agreement, incarn
 	isOwnPace: isAsynchronous(scenario.aggregation),
 	accumulation: scenario.training.accumulation,
 	credit: 1,
-	isAdapterPublished: isEvaluated(scenario),
+	isAdapterPublished: evaluatorIds(scenario).length > 0,
 	answerTimeoutMs: scenario.timing.answerTimeoutMs,
 });
 
@@ -247,7 +255,7 @@ export const fedServerInput = (scenario: Scenario, agreement: Agreement, incarna
 	agreement,
 	clientsExpected: presentAtStart(scenario),
 	hasMainServer: scenario.mainServer,
-	watchers: [...(scenario.mainServer ? [mainServerId] : []), ...(isEvaluated(scenario) ? [evaluatorId] : [])],
+	watchers: [...(scenario.mainServer ? [mainServerId] : []), ...evaluatorIds(scenario)],
 	stepsPerRound: scenario.training.stepsPerRound,
 	stepsTotal: stepsTotal(scenario),
 	aggregationsTotal: Math.min(aggregationsOf(scenario), scenario.stop.rounds ?? Number.POSITIVE_INFINITY),
@@ -261,8 +269,11 @@ export const fedServerInput = (scenario: Scenario, agreement: Agreement, incarna
 		: null,
 });
 
-export const evaluatorInput = (scenario: Scenario): EvaluatorInput => ({
-	evaluatorId,
-	hasMainServer: scenario.mainServer,
-	everyRounds: scenario.evaluation.everyRounds,
-});
+export function evaluatorInput(scenario: Scenario, id: string = evaluatorId): EvaluatorInput {
+	const attached = attachOf(scenario, id);
+	return {
+		evaluatorId: id,
+		hasMainServer: scenario.mainServer,
+		everyRounds: attached?.kind === 'evaluator' ? attached.everyRounds : scenario.evaluation.everyRounds,
+	};
+}

@@ -1,8 +1,9 @@
 /**
-An actor of a simulated run that may join late, drop out, crash and come back, as the scenario's faults and its fleet say.
+An actor of a simulated run that may join late or from outside, drop out, crash and come back, as the scenario's faults and its fleet say.
 It decides nothing about training.
 */
 import {memberOf} from '../../actors/cohort.ts';
+import {attachOf} from '../../protocols/attach-events.ts';
 import {encodeFrame} from '../../protocols/codec.ts';
 import {messageIdOf} from '../../protocols/envelope.ts';
 import type {Fault} from '../../protocols/faults.ts';
@@ -108,6 +109,8 @@ export class SimulatedActor implements RunningActor {
 		const scenario = this.#sim.scenario();
 		for (const fault of this.#ownFaults(scenario)) this.#await(fault);
 		if (this.kind === 'client') for (const source of fleetAbsences(scenario, this.id)) this.#follow(source);
+		const attached = attachOf(scenario, this.id);
+		if (attached) this.#follow([{fromMs: 0, toMs: attached.atMs, isAnnounced: false}]);
 		if (this.#away.size === 0) await this.#begin();
 	}
 

@@ -2,6 +2,7 @@
 A world in virtual time around the parts of a real one: the same actors, machines, messages and arithmetic, with simulated
 devices, links and faults. It decides nothing about training.
 */
+import {attachedOf} from '../../protocols/attach-events.ts';
 import type {Fault} from '../../protocols/faults.ts';
 import type {Bus} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
@@ -150,7 +151,8 @@ function idleShareOf({compute, time, scenario: now}: Sim): Record<string, number
 }
 
 /** The machine of each actor, drawn once. */
-function devicesOf({fleet, clients, seed}: Scenario): ReadonlyMap<string, Device> {
+function devicesOf(scenario: Scenario): ReadonlyMap<string, Device> {
+	const {fleet, clients, seed} = scenario;
 	const devices = new Map<string, Device>([
 		[fedServerId, {...serverDevice(fleet.profile), ...fleet.servers}],
 		[mainServerId, {...serverDevice(fleet.profile), ...fleet.servers}],
@@ -161,6 +163,9 @@ function devicesOf({fleet, clients, seed}: Scenario): ReadonlyMap<string, Device
 		const timeline = fleet.timelines[id];
 		devices.set(id, {...clientDevice(fleet.profile, seed, index), ...fleet.clients[id], timeline});
 	}
+	for (const [index, {id}] of attachedOf(scenario, 'client').entries())
+		devices.set(id, {...clientDevice(fleet.profile, seed, clients + index), ...fleet.clients[id]});
+	for (const {id} of attachedOf(scenario, 'evaluator')) devices.set(id, idealDevice);
 	return devices;
 }
 

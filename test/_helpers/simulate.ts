@@ -5,6 +5,7 @@ one is replayed, and every invariant of its trace checked.
 import {mkdtemp, readFile, rm} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
+import {attachedOf} from '../../protocols/attach-events.ts';
 import {checkScenario} from '../../protocols/check-scenario.ts';
 import type {Bus, Compute} from '../../protocols/ports.ts';
 import type {Scenario, ScenarioFile} from '../../protocols/scenario.ts';
@@ -119,7 +120,7 @@ export async function simulate(scenario: Scenario, options: SimulateOptions = {}
 	const compute = wrap(source ? new LocalCompute(await nativeBackend(), source) : new ShapesCompute(simConfig));
 	try {
 		const clients = Object.fromEntries(
-			clientIds(scenario).map((id, index) => [
+			[...clientIds(scenario), ...attachedOf(scenario, 'client').map(({id}) => id)].map((id, index) => [
 				id,
 				{samples: samplesOf(index), batchAt: (batch: number) => batchAt(id, batch)},
 			]),
