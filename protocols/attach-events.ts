@@ -3,7 +3,6 @@ Who comes into a simulated run from outside while it is under way: the scenario'
 in it. A live run is joined with `cutlayer attach` instead.
 */
 import Type, {type Static, type TSchema} from 'typebox';
-import type {Scenario} from './scenario.ts';
 
 const section = <P extends Record<string, TSchema>>(properties: P) =>
 	Type.Object(properties, {additionalProperties: false});
@@ -30,18 +29,22 @@ export const attachSchema = Type.Union([
 ]);
 export type AttachEvent = Static<typeof attachSchema>;
 
+/** A scenario, as far as it matters here. */
+type Attaching = {readonly attach?: readonly AttachEvent[]};
+type Situation = Attaching & {readonly clients: number; readonly data: {readonly validationRows: number}};
+
 type Attached<K extends AttachEvent['kind']> = Extract<AttachEvent, {kind: K}>;
 
 /** Those of one kind, in the scenario's order. */
-export const attachedOf = <K extends AttachEvent['kind']>({attach = []}: Pick<Scenario, 'attach'>, kind: K) =>
+export const attachedOf = <K extends AttachEvent['kind']>({attach = []}: Attaching, kind: K) =>
 	attach.filter((event): event is Attached<K> => event.kind === kind);
 
 /** The event that brings this actor; undefined for who is of the run itself. */
-export const attachOf = ({attach = []}: Pick<Scenario, 'attach'>, actor: string): AttachEvent | undefined =>
+export const attachOf = ({attach = []}: Attaching, actor: string): AttachEvent | undefined =>
 	attach.find(event => event.id === actor);
 
 /** What is wrong with the events: the path, and a sentence that ends with the fix. */
-export function attachProblem(scenario: Scenario): {readonly path: string; readonly problem: string} | undefined {
+export function attachProblem(scenario: Situation): {readonly path: string; readonly problem: string} | undefined {
 	const {attach = [], clients, data} = scenario;
 	const taken = new Set(['fed', 'main', 'evaluator']);
 	for (const [index, event] of attach.entries()) {
