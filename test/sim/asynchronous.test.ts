@@ -26,7 +26,7 @@ test('one client alone trains alike under FedAvg, FedAsync that takes all of an 
 });
 
 test('clients at their own pace train, by each staleness function otherwise, and nobody waits for a slow one', async t => {
-	const slow = {faults: [{kind: 'straggle', client: 'c3', factor: 1e6, fromMs: 0}], clients: 4} as const;
+	const slow: Partial<ScenarioFile> = {faults: [{kind: 'straggle', client: 'c3', factor: 1e6, fromMs: 0}], clients: 4};
 	const seen = new Map<string, string>();
 	const rules: Aggregation[] = [
 		{kind: 'fedasync', staleness: {kind: 'constant'}},
@@ -48,7 +48,7 @@ test('clients at their own pace train, by each staleness function otherwise, and
 			Object.values(summary.adapterStaleness).reduce((sum, count) => sum + count, 0),
 			12,
 		);
-		t.true(summary.adapterStalenessMax >= 3 / perAggregation, JSON.stringify(summary.adapterStaleness));
+		t.true(summary.adapterStalenessMax >= 2 / perAggregation, JSON.stringify(summary.adapterStaleness));
 		const roundsOf = (client: string) =>
 			new Set(rows.filter(row => row.kind === 'step' && row.actor === client).map(row => row.round));
 		t.true(roundsOf('c0').size > roundsOf('c3').size);
