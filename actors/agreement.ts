@@ -14,10 +14,10 @@ const fixes: Partial<Record<keyof Agreement, string>> = {
 
 /** The first field in which the two differ, as a refusal that holds both values; nothing when they agree. */
 export function refusalOf(verb: string, ours: Agreement, theirs: Agreement): Refusal | undefined {
-	for (const field of Object.keys(ours) as (keyof Agreement)[]) {
+	for (const field of Object.keys({...ours, ...theirs}) as (keyof Agreement)[]) {
 		if (field === 'ranks' || field === 'cuts') continue;
 		const expected = expectedOf(field, ours, theirs);
-		const found = JSON.stringify(theirs[field]);
+		const found = shown(theirs[field]);
 		if (expected.includes(found)) continue;
 		const fix = fixes[field] ?? `set ${field} to ${expected.join(' or ')} or join another run`;
 		return {verb, code: 'mismatch', field, found, expected: expected.join(' or '), fix};
@@ -25,11 +25,13 @@ export function refusalOf(verb: string, ours: Agreement, theirs: Agreement): Ref
 	return undefined;
 }
 
+const shown = (value: unknown): string => JSON.stringify(value) ?? 'none';
+
 /** The values that agree. Servers, which name the ranks and cuts they take, have one of each; their clients one of those. */
 function expectedOf(field: keyof Agreement, ours: Agreement, theirs: Agreement): string[] {
 	const list = field === 'rank' ? 'ranks' : field === 'cut' ? 'cuts' : undefined;
 	const taken = list && !theirs[list] ? ours[list] : undefined;
-	return taken ? taken.map(value => `${value}`) : [JSON.stringify(ours[field])];
+	return taken ? taken.map(value => `${value}`) : [shown(ours[field])];
 }
 
 /** The refusal of what an older incarnation sends once a newer one is known. */

@@ -16,6 +16,8 @@ export type ClientInput = {
 	readonly mainServerId: string | null;
 	/** Batches whose gradients are averaged before one optimizer step; default 1. */
 	readonly accumulation: number;
+	/** Who has the labels; with the client it holds the model's end too. Default the main server. */
+	readonly labels?: 'main-server' | 'client';
 	/** A step the others took without this client is given up, or its last gradient is applied once more in its place. */
 	readonly onSkipped: 'drop' | 'reuse';
 	/** The schedule's position by the version a round opens with, in optimizer steps a version; null = by its own steps. */
@@ -33,6 +35,9 @@ type Sent = {
 	/** Own updates when they were computed: later ones are the gradient's staleness. */
 	readonly optimizerSteps: number;
 };
+
+/** What the model's end gave, where the client holds it. */
+type Tail = {readonly loss: number; readonly tensors: TensorHandle};
 
 export type ClientContext = ClientInput & {
 	readonly round: number;
@@ -54,6 +59,9 @@ export type ClientContext = ClientInput & {
 	/** A global adapter to take over before the next pass. */
 	readonly adapter: TensorHandle | null;
 	readonly activations: Sent | null;
+	/** What came for the model's end, and what it gave for the step under way. */
+	readonly tailOutput: TensorHandle | null;
+	readonly tail: Tail | null;
 	readonly gradient: HandledBody<'gradient'> | null;
 	/** The step to go on with once the last gradient was applied in place of those missed. */
 	readonly next: number;
@@ -67,6 +75,7 @@ export type ClientEvent =
 			| 'refused'
 			| 'round-opened'
 			| 'round-closing'
+			| 'tail-output'
 			| 'gradient'
 			| 'step-skipped'
 			| 'upload-accepted'
@@ -75,6 +84,7 @@ export type ClientEvent =
 	  >
 	| HostEvent
 	| {type: 'forward.done'; lengths: number[]; targets: number; tensors: TensorHandle}
+	| {type: 'tailStep.done'; loss: number; tensors: TensorHandle}
 	| {type: 'reuse.done'; isApplied: boolean; gradientNorm: number}
 	| {type: 'backward.done'; tokens: number; gradientNorm: number}
 	| {type: 'localStep.done'; loss: number; targets: number; tokens: number; gradientNorm: number}

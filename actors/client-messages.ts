@@ -25,6 +25,13 @@ export const activations = ({context}: From): Outgoing => {
 	return {verb: 'activations', to: mainServerId!, body};
 };
 
+/** What the step waits for an answer to: its activations, or the gradient of a tail that the client holds. */
+export const stepMessage = ({context}: From): Outgoing => {
+	if (!context.tail) return activations({context});
+	const {incarnation, round, step, mainServerId} = context;
+	return {verb: 'tail-gradient', to: mainServerId!, body: {incarnation, round, step, ...context.tail}};
+};
+
 export const upload = ({context}: From): Outgoing => {
 	const {incarnation, round, adapterVersion, step, samples, fedServerId, upload: tensors} = context;
 	const batches = Math.max(1, context.batchesDone);

@@ -23,6 +23,9 @@ const stepKey = ({round, step, batchIndex}: ClientContext) => ({round, step, bat
 /** The global adapter, when the pass must take it over first. */
 const adapterOf = ({adapter}: ClientContext) => (adapter ? {tensors: {adapter}} : {});
 
+/** Nothing of the model's end is known for the step under way. */
+const noTail = {tailOutput: null, tail: null};
+
 const roundStart = {
 	step: 0,
 	next: 0,
@@ -31,6 +34,7 @@ const roundStart = {
 	batchesDone: 0,
 	isUploaded: false,
 	activations: null,
+	...noTail,
 	gradient: null,
 	upload: null,
 };
@@ -44,6 +48,7 @@ const afterStep = (context: ClientContext, loss: number) => ({
 	optimizerSteps: context.optimizerSteps + (isApplied(context) ? 1 : 0),
 	adapter: null,
 	activations: null,
+	...noTail,
 	gradient: null,
 });
 
@@ -61,6 +66,7 @@ const machineSetup = setup({
 	actors: {
 		forward: unprovidedPass<ClientEvent>('forward'),
 		backward: unprovidedPass<ClientEvent>('backward'),
+		tailStep: unprovidedPass<ClientEvent>('tailStep'),
 		reuse: unprovidedPass<ClientEvent>('reuse'),
 		localStep: unprovidedPass<ClientEvent>('localStep'),
 		readAdapter: unprovidedPass<ClientEvent>('readAdapter'),
@@ -80,6 +86,15 @@ const machineSetup = setup({
 		isClosing: ({context, event}) => event.type === 'round-closing' && event.body.round === context.round,
 		isAwaited: ({context, event}) =>
 			(event.type === 'gradient' || event.type === 'step-skipped') && isOfStep(context, event.body),
+		hasLabels: ({context}) => context.labels === 'client',
+		/** The model's end was computed: only its answer was lost. */
+		isTailDone: ({context, event}) =>
+			(event.type === 'gradient' || event.type === 'tail-output') &&
+			context.tail !== null &&
+			isOfStep(context, event.body),
+		isTailAsked: ({context, event}) => event.type === 'tail-output' && isOfStep(context, event.body),
+		isSkippedWithLabels: ({context, event}) =>
+			event.type === 'step-skipped' && isOfStep(context, event.body) && context.labels === 'client',
 		isReused: ({context, event}) =>
 			event.type === 'step-skipped' && isOfStep(context, event.body) && context.onSkipped === 'reuse',
 		isSkippedToEnd: ({context, event}) =>
@@ -131,7 +146,14 @@ const unpause = machineSetup.assign({isPauseAsked: false});
 const tellSkipped = {type: 'send', params: say.skippedReport} as const;
 
 const takeNext = machineSetup.assign(({event}) => (event.type === 'step-skipped' ? {next: event.body.next} : {}));
-const goToNext = machineSetup.assign(({context}) => ({step: context.next}));
+const goToNext = machineSetup.assign(({context}) => ({step: context.next, ...noTail}));
+
+/** What the passes of a step keep for its end is not in a checkpoint: they are done again. */
+const beginAgain = machineSetup.assign({isPauseAsked: false, ...noTail});
+
+const takeGradient = machineSetup.assign(({event}) =>
+	event.type === 'gradient' ? {gradient: event.body, serverVersionSeen: event.body.serverVersion} : {},
+);
 const countUpdate = machineSetup.assign(({context, event}) =>
 	event.type === 'reuse.done' && event.isApplied ? {optimizerSteps: context.optimizerSteps + 1} : {},
 );
@@ -216,7 +238,7 @@ export const clientMachine = machineSetup.createMachine({
 							},
 							on: {
 								'forward.done': {
-									target: 'awaitingGradient',
+									target: 'sending',
 									actions: assign({
 										adapter: null,
 										activations: ({context: {optimizerSteps}, event: {lengths, targets, tensors}}) => ({
@@ -230,23 +252,72 @@ export const clientMachine = machineSetup.createMachine({
 								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
 							},
 						},
-						awaitingGradient: {
+						sending: {always: [{guard: 'hasLabels', target: 'awaitingTail'}, {target: 'awaitingGradient'}]},
+						// The U shape: what the main server made of the activations comes back to the client's own end of the model.
+						awaitingTail: {
 							tags: 'quiet',
 							entry: {type: 'send', params: say.activations},
-							after: {answerTimeout: {target: 'awaitingGradient', reenter: true}},
+							after: {answerTimeout: {target: 'awaitingTail', reenter: true}},
 							on: {
-								gradient: {
-									guard: 'isAwaited',
-									target: 'backwarding',
+								'tail-output': [
+									{guard: 'isTailDone', target: 'awaitingGradient'},
+									{
+										guard: 'isTailAsked',
+										target: 'trainingTail',
+										actions: assign({tailOutput: ({event}) => event.body.tensors}),
+									},
+								],
+								gradient: {guard: 'isTailDone', target: 'backwarding', actions: takeGradient},
+								'step-skipped': [
+									{guard: 'isSkippedToEnd', target: 'stepping', actions: [tellSkipped, takeNext, goToNext]},
+									{
+										guard: 'isAwaited',
+										target: 'awaitingTail',
+										reenter: true,
+										actions: [tellSkipped, takeNext, goToNext],
+									},
+								],
+								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
+								'host.restored': {target: 'forwarding', actions: beginAgain},
+							},
+						},
+						trainingTail: {
+							invoke: {
+								src: 'tailStep',
+								input: ({context}) => ({...stepKey(context), tensors: {tail: context.tailOutput!}}),
+							},
+							on: {
+								'tailStep.done': {
+									target: 'awaitingGradient',
 									actions: assign({
-										gradient: ({event}) => event.body,
-										serverVersionSeen: ({event}) => event.body.serverVersion,
+										tailOutput: null,
+										tail: ({event: {loss, tensors}}) => ({loss, tensors}),
 									}),
 								},
+								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
+							},
+						},
+						awaitingGradient: {
+							tags: 'quiet',
+							entry: {type: 'send', params: say.stepMessage},
+							after: {
+								answerTimeout: [
+									// Which of the two answers was lost is not known: the first is asked for again.
+									{guard: 'hasLabels', target: 'awaitingTail'},
+									{target: 'awaitingGradient', reenter: true},
+								],
+							},
+							on: {
+								gradient: {guard: 'isAwaited', target: 'backwarding', actions: takeGradient},
 								// What was computed is sent again as the step that the others wait for: a slow client would else never be in time.
 								'step-skipped': [
 									{guard: 'isReused', target: 'reusing', actions: [tellSkipped, takeNext]},
 									{guard: 'isSkippedToEnd', target: 'stepping', actions: [tellSkipped, takeNext, goToNext]},
+									{
+										guard: 'isSkippedWithLabels',
+										target: 'awaitingTail',
+										actions: [tellSkipped, takeNext, goToNext],
+									},
 									{
 										guard: 'isAwaited',
 										target: 'awaitingGradient',
@@ -256,7 +327,7 @@ export const clientMachine = machineSetup.createMachine({
 								],
 								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
 								// What the backward pass needs is not in a checkpoint: the forward pass is done again.
-								'host.restored': {target: 'forwarding', actions: assign({isPauseAsked: false})},
+								'host.restored': {target: 'forwarding', actions: beginAgain},
 							},
 						},
 						backwarding: {

@@ -20,6 +20,8 @@ export type MainServerInput = {
 	readonly isOwnPace: boolean;
 	/** Cohort steps whose gradients are averaged before one optimizer step; default 1. */
 	readonly accumulation: number;
+	/** Who has the labels: with the clients a step is finished by them. Default the main server. */
+	readonly labels?: 'main-server' | 'client';
 	/** Unanswered steps a client may have. */
 	readonly credit: number;
 	/** True when evaluators want the adapter at each round's end. */
@@ -28,13 +30,19 @@ export type MainServerInput = {
 };
 
 /** A batch that waits for its step. */
-export type Pending = HandledBody<'activations'> & {readonly client: string; readonly arrival: number};
+export type Pending = HandledBody<'activations'> & {
+	readonly client: string;
+	readonly arrival: number;
+	/** Where clients have the labels: what went to the client's end of the model, and what came back. */
+	readonly tailOutput?: TensorHandle;
+	readonly tailGradient?: {readonly loss: number; readonly tensors: TensorHandle};
+};
 
 /** A client's copy of the adapter: its updates so far, steps that wait for one, and whether it moved since the last average. */
 export type Replica = {readonly updates: number; readonly accumulated: number; readonly isMoved: boolean};
 
 /** The last answer to a client, kept for repeats. */
-export type Reply = HandledBody<'gradient'> & {readonly client: string};
+export type Reply = HandledBody<'gradient'> & {readonly client: string; readonly tailOutput?: TensorHandle};
 
 /** What the main server remembers of the blocks it shares. */
 export type SharingContext = {
@@ -76,6 +84,8 @@ export type MainServerContext = MainServerInput &
 		readonly finished: number;
 		readonly arrivals: number;
 		readonly plan: StepPlan;
+		/** Where clients have the labels: the clients of the forward under way, in its order. */
+		readonly forwarded: readonly string[];
 		readonly serverVersion: number;
 		/** Steps since the last optimizer step, for accumulation. */
 		readonly accumulated: number;
@@ -94,6 +104,7 @@ export type MainServerEvent =
 			| 'round-opened'
 			| 'roster-changed'
 			| 'activations'
+			| 'tail-gradient'
 			| 'leave'
 			| 'shared-blocks-asked'
 			| 'run-finished'
@@ -106,6 +117,8 @@ export type MainServerEvent =
 			isApplied: boolean;
 			tensors: Record<string, TensorHandle>;
 	  }
+	| {type: 'mainForward.done'; tensors: Record<string, TensorHandle>}
+	| {type: 'mainBackward.done'; gradientNorm: number; isApplied: boolean; tensors: Record<string, TensorHandle>}
 	| {type: 'averageReplicas.done'}
 	| {type: 'adoptShared.done'}
 	| {type: 'readShared.done'; tensors: TensorHandle}

@@ -6,6 +6,7 @@ import {entryOf, valuesOf} from '../protocols/table.ts';
 import {fenced, refusalOf} from './agreement.ts';
 import {memberOf} from './cohort.ts';
 import type {MainServerContext, MainServerEvent, Reply} from './main-server-context.ts';
+import {tailOutput} from './u-shape.ts';
 
 type From = {readonly context: MainServerContext};
 
@@ -48,7 +49,8 @@ export function judge(context: MainServerContext, {from, body}: Incoming<'activa
 		// It came back from nothing: what its former life has taken is not taken again.
 		return {isTaken: false, answer: stepSkipped({client: from, round: body.round, step: body.step}, reply.step + 1)};
 	}
-	if (reply && reply.round === body.round && reply.step === body.step) return {isTaken: false, answer: gradient(reply)};
+	if (reply && reply.round === body.round && reply.step === body.step)
+		return {isTaken: false, answer: tailOutput(reply, reply) ?? gradient(reply)};
 	if (reply && isBefore(body, reply)) {
 		const found = `round ${body.round} step ${body.step}`;
 		const expected = `after round ${reply.round} step ${reply.step}`;
@@ -58,6 +60,8 @@ export function judge(context: MainServerContext, {from, body}: Incoming<'activa
 		};
 	}
 	const waiting = entryOf(context.inbox, from);
+	const again = waiting && !isBefore(body, waiting) && tailOutput(waiting, waiting);
+	if (again && !isBefore(waiting, body)) return {isTaken: false, answer: again};
 	if (waiting && !isBefore(waiting, body)) return {isTaken: false, isWaiting: !isBefore(body, waiting)};
 	const isMember = memberOf(context.cohort, from) !== undefined;
 	if (body.round === context.round && !isMember) {
@@ -115,7 +119,7 @@ function refusal(
 /** The answers of a finished step, one for each batch of the plan. Server staleness is measured here, never taken from the peer. */
 export function repliesOf(
 	{plan, inbox, serverVersion: versionBefore, update, replies}: MainServerContext,
-	{losses, tensors}: Extract<MainServerEvent, {type: 'mainStep.done'}>,
+	{losses, tensors}: Pick<Extract<MainServerEvent, {type: 'mainStep.done'}>, 'losses' | 'tensors'>,
 	serverVersion: number,
 ): Reply[] {
 	// A client's copy changes by its own steps only.
@@ -136,11 +140,12 @@ export function repliesOf(
 			serverVersion,
 			serverStaleness: Math.max(0, versionOf(client) - serverVersionSeen),
 			tensors: tensors[`${index}`]!,
+			...(pending.tailOutput && {tailOutput: pending.tailOutput}),
 		};
 	});
 }
 
-export const gradient = ({client, ...body}: Reply): Outgoing => ({verb: 'gradient', to: client, body});
+export const gradient = ({client, tailOutput: _, ...body}: Reply): Outgoing => ({verb: 'gradient', to: client, body});
 
 export const serverAdapter = ({
 	context: {adapterVersion, serverVersion},

@@ -6,100 +6,28 @@ Pure: what it does to the world is the action `send` and its passes, all provide
 */
 import {assign, setup} from 'xstate';
 import type {Outgoing} from '../protocols/events.ts';
-import {emptyTable, entryOf, mapTable, withEntry, withoutEntries} from '../protocols/table.ts';
+import {emptyTable, entryOf, withEntry} from '../protocols/table.ts';
 import {cohortWithout, memberOf} from './cohort.ts';
 import {delayOf} from './delays.ts';
-import type {MainServerContext, MainServerEvent, MainServerInput, Replica, Reply} from './main-server-context.ts';
+import type {MainServerContext, MainServerEvent, MainServerInput} from './main-server-context.ts';
 import * as say from './main-server-messages.ts';
-import {hasEnough, normalised, planStep, type StepPlan, type WaitingBatch} from './policies/server-update.ts';
-import {planStepClosing} from './policies/step-closing.ts';
+import {
+	inboxWithout,
+	isApplied,
+	isFinishedMember,
+	isStepVoid,
+	narrowed,
+	nextPlan,
+	optimizerStepOf,
+	partsOf,
+	replicaIn,
+	roundEnd,
+	steppedReplicas,
+	waitingMembers,
+} from './main-server-plans.ts';
 import {adoptionOf, noSharing, sharedBlocks} from './shared-blocks.ts';
+import * as ends from './u-shape.ts';
 import {unprovidedAction, unprovidedPass} from './unprovided.ts';
-
-/** The batches of the inbox in order of arrival. */
-function* inOrder(context: MainServerContext): Iterable<WaitingBatch> {
-	const {inbox, queue, oldestArrival, arrivals, serverVersion, isOwnPace} = context;
-	for (let arrival = oldestArrival; arrival < arrivals; arrival++) {
-		const client = entryOf(queue, `${arrival}`);
-		if (client === undefined) continue;
-		const {round, step, serverVersionSeen} = entryOf(inbox, client)!;
-		yield {
-			client,
-			round: isOwnPace ? context.round : round,
-			step,
-			staleness: Math.max(0, serverVersion - serverVersionSeen),
-		};
-	}
-}
-
-const nextPlan = (context: MainServerContext): StepPlan | undefined => {
-	const {update, round, cohort, cohortSize, inbox, finished, isDeadlinePast, stepClosing: closing} = context;
-	if (context.isRoundClosed) return undefined;
-	if (!hasEnough(update, {cohort: cohort.length, waiting: inbox.size, finished, isDeadlinePast})) return undefined;
-	return planStep(update, {round, cohort, waiting: inOrder(context), finished, closing, cohortSize, isDeadlinePast});
-};
-
-/** What the step pass needs of each batch, in the plan's order. */
-const partsOf = ({plan, inbox, agreement, cuts}: MainServerContext) =>
-	plan.map(({client, weight}) => {
-		const {lengths, targets, round, step} = entryOf(inbox, client)!;
-		return {client, weight, lengths, targets, round, step, ...(agreement.cuts && {cut: entryOf(cuts, client)})};
-	});
-
-/** Batches of the open round that wait, of members that are still here. */
-const waitingMembers = (context: MainServerContext): readonly string[] =>
-	[...inOrder(context)]
-		.filter(batch => batch.round === context.round && memberOf(context.cohort, batch.client))
-		.map(batch => batch.client);
-
-/** A quorum that those who are here can no longer make up. */
-const isStepVoid = (context: MainServerContext): boolean => {
-	const {update, stepClosing, cohort, cohortSize, isDeadlinePast} = context;
-	if (update.kind !== 'parallel' || stepClosing.kind === 'all' || context.inbox.size === 0) return false;
-	const arrivals = {cohortSize, here: cohort.length, arrived: waitingMembers(context).length, isDeadlinePast};
-	return planStepClosing(stepClosing, arrivals) === 'void';
-};
-
-const untouched: Replica = {updates: 0, accumulated: 0, isMoved: false};
-
-/** The copy that the step under way trains, under `replicas`. */
-const replicaOf = ({update, plan, replicas}: MainServerContext): Replica | undefined =>
-	update.kind === 'replicas' ? (entryOf(replicas, plan[0]!.client) ?? untouched) : undefined;
-
-/** Position of the step under way in the schedule: a copy counts its own updates. */
-const optimizerStepOf = (context: MainServerContext) => replicaOf(context)?.updates ?? context.serverVersion;
-
-/** Gradients are applied every `accumulation` steps and at the round's last one. */
-const isApplied = (context: MainServerContext) => {
-	const {accumulation, plan, inbox, steps, update} = context;
-	const step = Math.max(...plan.map(({client}) => entryOf(inbox, client)!.step));
-	const isLast = (update.kind === 'parallel' || update.kind === 'replicas') && step + 1 >= steps;
-	const accumulated = replicaOf(context)?.accumulated ?? context.accumulated;
-	return accumulated + 1 >= accumulation || isLast;
-};
-
-type Inbox = Pick<MainServerContext, 'inbox' | 'queue' | 'oldestArrival'>;
-
-/** The inbox without the batches of these clients. */
-function inboxWithout({inbox, queue, oldestArrival, arrivals}: MainServerContext, clients: readonly string[]): Inbox {
-	const gone = clients.flatMap(client => entryOf(inbox, client)?.arrival ?? []);
-	const left = withoutEntries(queue, gone.map(String));
-	let oldest = oldestArrival;
-	while (oldest < arrivals && entryOf(left, `${oldest}`) === undefined) oldest++;
-	return {inbox: withoutEntries(inbox, clients), queue: left, oldestArrival: oldest};
-}
-
-const isFinished = ({round, steps}: Pick<MainServerContext, 'round' | 'steps'>, reply: Reply | undefined) =>
-	reply !== undefined && reply.round === round && reply.step + 1 >= steps;
-
-const isFinishedMember = (context: MainServerContext, reply: Reply) =>
-	isFinished(context, reply) && memberOf(context.cohort, reply.client) !== undefined;
-
-/** A cohort that somebody has left. */
-const narrowed = (context: MainServerContext, cohort: MainServerContext['cohort']) => ({
-	cohort,
-	finished: cohort.filter(({client}) => isFinished(context, entryOf(context.replies, client))).length,
-});
 
 const machineSetup = setup({
 	types: {
@@ -111,6 +39,8 @@ const machineSetup = setup({
 	},
 	actors: {
 		mainStep: unprovidedPass<MainServerEvent>('mainStep'),
+		mainForward: unprovidedPass<MainServerEvent>('mainForward'),
+		mainBackward: unprovidedPass<MainServerEvent>('mainBackward'),
 		averageReplicas: unprovidedPass<MainServerEvent>('averageReplicas'),
 		adoptShared: unprovidedPass<MainServerEvent>('adoptShared'),
 		readShared: unprovidedPass<MainServerEvent>('readShared'),
@@ -124,6 +54,9 @@ const machineSetup = setup({
 		isSameRound: ({context, event}) => event.type === 'round-opened' && event.body.round === context.round,
 		isOwnPace: ({context}) => context.isOwnPace,
 		hasStep: ({context}) => nextPlan(context) !== undefined,
+		hasForward: ({context}) => ends.hasLabelsAtClients(context) && nextPlan(context) !== undefined,
+		isAbandoned: ({context}) => ends.isAbandoned(context),
+		areTailsHere: ({context}) => ends.areTailsHere(context),
 		isStepVoid: ({context}) => isStepVoid(context),
 		isDeadlineRunning: ({context}) =>
 			context.update.kind === 'parallel' &&
@@ -156,7 +89,7 @@ const greet = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	if (!isReturn) return;
 	// What a former incarnation left here is not the new one's; what is under way is applied and stays its own.
 	const isUnderWay = context.plan.some(({client}) => client === from);
-	if (!isUnderWay) enqueue.assign(inboxWithout(context, [from]));
+	if (!isUnderWay || !ends.isFinishable(context, from)) enqueue.assign(inboxWithout(context, [from]));
 });
 
 /** Takes a batch in, answers a repeat from the store, refuses what is too old. */
@@ -176,15 +109,6 @@ const takeActivations = machineSetup.enqueueActions(({context, event, enqueue}) 
 		queue: withEntry(kept.queue, `${arrivals}`, event.from),
 	});
 });
-
-/** The copies that moved in the round that is over, with the p_i of those that are still here; nobody's when all left. */
-const roundEnd = ({cohort, replicas, averaging}: MainServerContext) => {
-	const moved = cohort.filter(({client}) => entryOf(replicas, client)?.isMoved);
-	return {
-		averaging: moved.length > 0 ? normalised(moved) : averaging,
-		replicas: replicas.size === 0 ? replicas : mapTable(replicas, replica => ({...replica, isMoved: false})),
-	};
-};
 
 const takeRound = machineSetup.assign(({context, event}) => {
 	if (event.type !== 'round-opened') return {};
@@ -225,14 +149,6 @@ const narrowCohort = machineSetup.assign(({context, event}) => {
 	);
 });
 
-function steppedReplicas(context: MainServerContext, isApplied: boolean): MainServerContext['replicas'] {
-	const replica = replicaOf(context);
-	if (!replica) return context.replicas;
-	const {updates, accumulated} = replica;
-	const next = isApplied ? {updates: updates + 1, accumulated: 0} : {updates, accumulated: accumulated + 1};
-	return withEntry(context.replicas, context.plan[0]!.client, {...next, isMoved: true});
-}
-
 /** A step whose quorum cannot be met is nobody's: those that wait go on with the next, and nothing is trained. */
 const skipStep = machineSetup.enqueueActions(({context, enqueue}) => {
 	const nextStep = context.nextStep + 1;
@@ -244,9 +160,13 @@ const skipStep = machineSetup.enqueueActions(({context, enqueue}) => {
 
 /** Sends each client its gradient and keeps the answer for repeats. */
 const answerStep = machineSetup.enqueueActions(({context, event, enqueue}) => {
-	if (event.type !== 'mainStep.done') return;
+	if (event.type !== 'mainStep.done' && event.type !== 'mainBackward.done') return;
+	const losses =
+		event.type === 'mainStep.done'
+			? event.losses
+			: context.plan.map(({client}) => entryOf(context.inbox, client)?.tailGradient?.loss ?? 0);
 	const serverVersion = context.serverVersion + (event.isApplied ? 1 : 0);
-	const replies = say.repliesOf(context, event, serverVersion);
+	const replies = say.repliesOf(context, {losses, tensors: event.tensors}, serverVersion);
 	for (const reply of replies) enqueue({type: 'send', params: say.gradient(reply)});
 	const nextStep = Math.max(context.nextStep, ...replies.map(reply => reply.step + 1));
 	const answered = replies.map(reply => reply.client);
@@ -290,6 +210,39 @@ const tellShared = machineSetup.enqueueActions(({context, event, enqueue}) => {
 
 const takePlan = machineSetup.assign(({context}) => ({plan: nextPlan(context)!}));
 
+/** Each client of the step gets what its end of the model goes on from. */
+const sendTailOutputs = machineSetup.enqueueActions(({context, event, enqueue}) => {
+	if (event.type !== 'mainForward.done') return;
+	const inbox = ends.withTailOutputs(context, event.tensors);
+	for (const {client} of context.plan) {
+		const pending = entryOf(inbox, client);
+		const message = pending && ends.tailOutput(pending, pending);
+		// One that is computed again after a restore has its answer already.
+		if (message && !pending.tailGradient) enqueue({type: 'send', params: message});
+	}
+	enqueue.assign({inbox, forwarded: context.plan.map(({client}) => client)});
+});
+
+const takeTailGradient = machineSetup.enqueueActions(({context, event, enqueue}) => {
+	if (event.type !== 'tail-gradient') return;
+	const {taken, answer} = ends.judgeTail(context, event, say.gradient);
+	if (answer) enqueue({type: 'send', params: answer});
+	if (taken) enqueue.assign({inbox: withEntry(context.inbox, event.from, taken)});
+});
+
+const finishPlan = machineSetup.assign(({context}) => ({plan: ends.finishedPlan(context)}));
+
+/** Nobody finishes the step: its batches are gone or of a round that is over. */
+const dropPlan = machineSetup.assign(({context}) => ({
+	plan: [],
+	...inboxWithout(
+		context,
+		context.plan
+			.map(({client}) => client)
+			.filter(client => (entryOf(context.inbox, client)?.round ?? context.round) < context.round),
+	),
+}));
+
 export const mainServerMachine = machineSetup.createMachine({
 	id: 'main-server',
 	context: ({input}) => ({
@@ -313,6 +266,7 @@ export const mainServerMachine = machineSetup.createMachine({
 		finished: 0,
 		arrivals: 0,
 		plan: [],
+		forwarded: [],
 		serverVersion: 0,
 		accumulated: 0,
 		isPublishing: false,
@@ -326,6 +280,7 @@ export const mainServerMachine = machineSetup.createMachine({
 		'host.changed': {actions: assign(({event}) => event.input)},
 		hello: {actions: greet},
 		activations: {actions: takeActivations},
+		'tail-gradient': {actions: takeTailGradient},
 		'round-opened': [
 			{guard: 'isOwnPace', actions: takeVersion},
 			{guard: 'isNewRound', actions: takeRound},
@@ -371,6 +326,7 @@ export const mainServerMachine = machineSetup.createMachine({
 				{guard: 'isAveraging', target: 'averaging'},
 				{guard: 'isPublishing', target: 'publishing'},
 				{guard: 'isOver', target: 'finished'},
+				{guard: 'hasForward', target: 'forwarding', actions: takePlan},
 				{guard: 'hasStep', target: 'stepping', actions: takePlan},
 				{guard: 'isStepVoid', target: 'collecting', reenter: true, actions: skipStep},
 				{guard: 'isDeadlineRunning', target: 'awaitingQuorum'},
@@ -407,13 +363,50 @@ export const mainServerMachine = machineSetup.createMachine({
 					parts: partsOf(context),
 					isApplied: isApplied(context),
 					optimizerStep: optimizerStepOf(context),
-					...(context.update.kind === 'replicas' && {replica: context.plan[0]!.client}),
+					...replicaIn(context),
 					tensors: Object.fromEntries(
 						context.plan.map(({client}, index) => [`${index}`, entryOf(context.inbox, client)!.tensors]),
 					),
 				}),
 			},
 			on: {'mainStep.done': {target: 'collecting', actions: answerStep}},
+		},
+		forwarding: {
+			invoke: {
+				src: 'mainForward',
+				input: ({context}) => ({
+					parts: partsOf(context),
+					...replicaIn(context),
+					tensors: Object.fromEntries(
+						context.plan.map(({client}, index) => [`${index}`, entryOf(context.inbox, client)!.tensors]),
+					),
+				}),
+			},
+			on: {'mainForward.done': {target: 'awaitingTails', actions: sendTailOutputs}},
+		},
+		awaitingTails: {
+			tags: 'quiet',
+			always: [
+				{guard: 'isAbandoned', target: 'collecting', actions: dropPlan},
+				{guard: 'areTailsHere', target: 'backwarding', actions: finishPlan},
+			],
+			// What the backward pass needs is not in a checkpoint: the forward pass is done again.
+			on: {'host.restored': {target: 'forwarding', actions: [assign({isPauseAsked: false}), finishPlan]}},
+		},
+		backwarding: {
+			invoke: {
+				src: 'mainBackward',
+				input: ({context}) => ({
+					parts: partsOf(context).map(part => ({...part, place: context.forwarded.indexOf(part.client)})),
+					isApplied: isApplied(context),
+					optimizerStep: optimizerStepOf(context),
+					...replicaIn(context),
+					tensors: Object.fromEntries(
+						context.plan.map(({client}, index) => [`${index}`, entryOf(context.inbox, client)!.tailGradient!.tensors]),
+					),
+				}),
+			},
+			on: {'mainBackward.done': {target: 'collecting', actions: answerStep}},
 		},
 		publishing: {
 			invoke: {src: 'readAdapter', input: () => ({})},

@@ -55,6 +55,8 @@ const valueAt = (body: unknown, field: string): string => {
 /** Which tensors a verb carries: names it must have, `*` for the matrices of an adapter. */
 const tensorNames: Partial<Record<Verb, readonly string[]>> = {
 	activations: ['activations', 'targetPositions', 'labels'],
+	'tail-output': ['activations'],
+	'tail-gradient': ['gradient'],
 	gradient: ['gradient'],
 	'round-opened': ['*'],
 	upload: ['*'],
@@ -85,7 +87,8 @@ function tensorsProblem(
 function activationsProblem(body: {[field: string]: unknown}, tensors: NamedTensors): FrameProblem | undefined {
 	const fix = 'send one row of activations a token and one position and label a target';
 	const {activations, targetPositions, labels} = tensors;
-	if (!activations || !targetPositions || !labels) {
+	// Where labels stay with the clients neither comes.
+	if (!activations || !targetPositions !== !labels) {
 		return problem('tensors', Object.keys(tensors).join(', '), 'activations, targetPositions and labels', fix);
 	}
 	const tokens = (body.lengths as number[]).reduce((total, length) => total + length, 0);
@@ -93,6 +96,7 @@ function activationsProblem(body: {[field: string]: unknown}, tensors: NamedTens
 		return problem('tensors.activations', `[${activations.shape}]`, `[${tokens}, hidden]`, fix);
 	}
 	for (const [name, tensor] of Object.entries({targetPositions, labels})) {
+		if (!tensor) continue;
 		if (tensor.shape.length !== 1 || tensor.shape[0] !== body.targets || tensor.shape[0] === 0) {
 			return problem(`tensors.${name}`, `[${tensor.shape}]`, `[${body.targets}] with at least one target`, fix);
 		}

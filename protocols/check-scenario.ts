@@ -13,6 +13,7 @@ import {policyProblem} from './policy-problems.ts';
 import {rankProblem} from './ranks.ts';
 import {type Scenario, type ScenarioFile, scenarioSchema} from './scenario.ts';
 import {stepClosingProblem} from './split-step.ts';
+import {uShapeProblem} from './u-shape.ts';
 
 const validator = Compile(scenarioSchema);
 
@@ -195,7 +196,12 @@ function checkSense(scenario: Scenario, source: string): void {
 	}
 	const step = stepClosingProblem(scenario);
 	if (step) throw invalid(source, step.path, step.problem);
-	const fault = attachProblem(scenario) ?? faultProblem(scenario) ?? cutProblem(scenario) ?? rankProblem(scenario);
+	const fault =
+		attachProblem(scenario) ??
+		faultProblem(scenario) ??
+		cutProblem(scenario) ??
+		uShapeProblem(scenario) ??
+		rankProblem(scenario);
 	if (fault) throw invalid(source, fault.path, fault.problem);
 	if (data.kind !== 'restaurants' && !data.path) {
 		throw invalid(

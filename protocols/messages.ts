@@ -33,6 +33,8 @@ export const agreementSchema = Type.Object({
 	cut: count(10_000),
 	/** Of a server whose clients have unlike cuts: those it takes. */
 	cuts: Type.Optional(Type.Array(count(10_000), {maxItems: 1024})),
+	/** Where labels stay with the clients: the blocks that they hold at the model's end. */
+	tailBlocks: Type.Optional(count(10_000)),
 	/** The sender's own. */
 	rank: Type.Integer({minimum: 1, maximum: 65_536}),
 	/** Of a server whose clients have unlike ranks: those it takes. */
@@ -93,7 +95,7 @@ const rosterChanged = Type.Object({
 });
 /**
 A client to the main server, once a step. Tensors: `activations` `[tokens, hidden]`, `targetPositions` i32 `[targets]`
-(packed row whose next token is predicted) and `labels` i32 `[targets]`.
+(packed row whose next token is predicted) and `labels` i32 `[targets]`; the first alone where labels stay with the client.
 */
 const activations = Type.Object({
 	incarnation: count(),
@@ -106,6 +108,10 @@ const activations = Type.Object({
 	serverVersionSeen: count(),
 	tensors,
 });
+/** The main server to a client that has the labels. Tensors: `activations` `[tokens, hidden]` behind the server's last block. */
+const tailOutput = Type.Object({incarnation: count(), round: count(), step: count(), tensors});
+/** The client's answer. Tensors: `gradient` `[tokens, hidden]` of its own mean loss at what it got. */
+const tailGradient = Type.Object({incarnation: count(), round: count(), step: count(), loss: finite, tensors});
 /** The main server to a client. Tensors: `gradient` `[tokens, hidden]`, of the client's own mean loss. */
 const gradient = Type.Object({
 	incarnation: count(),
@@ -160,6 +166,8 @@ export const messageSchemas = {
 	'round-closing': roundClosing,
 	'roster-changed': rosterChanged,
 	activations,
+	'tail-output': tailOutput,
+	'tail-gradient': tailGradient,
 	gradient,
 	'step-skipped': stepSkipped,
 	upload,
@@ -189,6 +197,8 @@ export const messageRoutes: Record<
 	'round-closing': {from: ['fed-server'], reach: 'all'},
 	'roster-changed': {from: ['fed-server'], reach: 'all'},
 	activations: {from: ['client'], reach: 'one'},
+	'tail-output': {from: ['main-server'], reach: 'one'},
+	'tail-gradient': {from: ['client'], reach: 'one'},
 	gradient: {from: ['main-server'], reach: 'one'},
 	'step-skipped': {from: ['main-server'], reach: 'one'},
 	upload: {from: ['client'], reach: 'one'},

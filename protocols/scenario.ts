@@ -110,6 +110,11 @@ export const scenarioSchema = section({
 		],
 		{default: 6, description: 'the clients hold blocks [0, cut)'},
 	),
+	labels: Type.Union([Type.Literal('main-server'), Type.Literal('client')], {
+		default: 'main-server',
+		description: 'who has them, and so computes the loss; client = the U shape',
+	}),
+	tailBlocks: integer(0, 1, 'with labels at the client: blocks it holds at the end, before norm and LM head'),
 	mainServer: flag(true, 'false = the clients hold the whole model (FedLoRA, CenLoRA)'),
 	clients: integer(1, 3, 'how many'),
 	lora: section(lora.properties, {default: {}}),

@@ -7,10 +7,11 @@ import type {PassResult} from '../../protocols/ports.ts';
 import {i32View, type NamedTensors} from '../../protocols/tensor.ts';
 import type {AdapterRows} from '../model/adapted-linear.ts';
 import type {DropoutGroup} from '../model/dropout.ts';
-import {blocksOf} from '../model/lora.ts';
+import type {AdapterTensors} from '../model/lora.ts';
 import {atRank} from '../model/ranks.ts';
 import type {SplitModel} from '../model/split.ts';
 import {keyWords} from '../random.ts';
+import {heldOf} from './kept-adapter.ts';
 import {pick} from './names.ts';
 import type {ActorSpec} from './spec.ts';
 import type {Trainer} from './trainer.ts';
@@ -47,6 +48,9 @@ export type ClientState = {
 	readonly model: SplitModel;
 	readonly trainer: Trainer;
 	kept: Kept | undefined;
+	/** The model's end, where the client holds it, and its gradients for the step under way. */
+	readonly tail: SplitModel | undefined;
+	tailGradients: AdapterTensors | undefined;
 };
 
 /** A client with what its pass is given. */
@@ -66,7 +70,7 @@ export function adopt({spec, trainer}: ClientState, tensors: NamedTensors): void
 	const {adapter, overlay} = receivedAdapter(given);
 	const fitting = isAFrozen ? adapter : atRank(adapter, lora.rank, adoption === 'rescale' ? lora : undefined);
 	// Clients of larger cuts have blocks of which this one knows nothing.
-	trainer.adopt({adapter: blocksOf(fitting, spec.part), overlay}, optimizerAtRound);
+	trainer.adopt({adapter: heldOf(fitting, spec), overlay}, optimizerAtRound);
 }
 
 /** A forward pass whose gradient never came keeps nothing. */
@@ -140,10 +144,13 @@ export function forward(members: readonly Member[]): PassResult[] {
 		at += ids.length * hidden;
 		state.kept = {group, place, dropout: own, targets: labels.length};
 		const wire = packed(members.length > 1 ? rows.slice() : rows, [ids.length, hidden], spec.wire);
+		state.tailGradients = undefined;
+		// Where the client has the loss nothing of its targets leaves it.
 		const {targetPositions, labels: given} = pick(tensors, 'batch');
+		const sent = state.tail ? {} : {targetPositions: targetPositions!, labels: given!};
 		return {
 			output: {lengths, targets: labels.length},
-			tensors: {activations: wire, targetPositions: targetPositions!, labels: given!},
+			tensors: {activations: wire, ...sent},
 		};
 	});
 }
@@ -156,7 +163,7 @@ export function backward(members: readonly Member[]): PassResult[] {
 		const {group, place} = keptOf(member);
 		// With nothing below the cut to train (c = 0) no gradient is sent.
 		if (!member.tensors['gradient.gradient']) {
-			results.set(member, {output: {gradientNorm: 0, tokens: tokensOf(group, place)}, tensors: {}});
+			results.set(member, withoutHead(member, tokensOf(group, place)));
 			forget(member.state);
 		} else groups.set(group, [...(groups.get(group) ?? []), member]);
 	}
@@ -168,7 +175,18 @@ export function backward(members: readonly Member[]): PassResult[] {
 
 const tokensOf = ({owners}: Group, place: number) => sum(owners[place]!);
 
-function keptOf({state}: Member): Kept {
+/** With nothing to train below the cut the end of the model is trained alone, where the client holds it. */
+function withoutHead({state, input}: Member, tokens: number): PassResult {
+	const {targets} = keptOf({state});
+	const {isApplied, optimizerStep} = input as Applied;
+	const gradientNorm = state.tailGradients
+		? state.trainer.train(state.tailGradients, {weight: targets, isApplied, optimizerStep})
+		: 0;
+	state.tailGradients = undefined;
+	return {output: {gradientNorm, tokens}, tensors: {}};
+}
+
+function keptOf({state}: Pick<Member, 'state'>): Kept {
 	if (state.kept) return state.kept;
 	throw new Error(`${state.id} has no forward pass to go back through`);
 }
@@ -198,7 +216,9 @@ function backwardOf(group: Group, unordered: readonly Member[]): [Member, PassRe
 		const {isApplied, optimizerStep} = input as Applied;
 		if (isWhole) state.kept = undefined;
 		else forget(state);
-		const gradientNorm = state.trainer.train(gradients[index]!, {weight: targets, isApplied, optimizerStep});
+		const all = state.tailGradients ? {...gradients[index]!, ...state.tailGradients} : gradients[index]!;
+		state.tailGradients = undefined;
+		const gradientNorm = state.trainer.train(all, {weight: targets, isApplied, optimizerStep});
 		return [member, {output: {gradientNorm, tokens: tokensOf(group, place)}, tensors: {}}];
 	});
 }

@@ -6,6 +6,7 @@ import type {PassResult} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
 import type {SplitModel} from '../model/split.ts';
 import {type Applied, adopt, backward, type ClientState, forget, forward, localStep} from './client-cohort.ts';
+import {tailStep} from './client-tail.ts';
 import type {Passes} from './passes.ts';
 import type {ActorSpec} from './spec.ts';
 import {type SavedTrainer, Trainer} from './trainer.ts';
@@ -16,12 +17,23 @@ type Spec = Extract<ActorSpec, {kind: 'client'}>;
 export class ClientCompute implements Passes {
 	readonly state: ClientState;
 
-	constructor(id: string, spec: Spec, model: SplitModel, initial: NamedTensors) {
-		this.state = {id, spec, model, trainer: new Trainer(spec, model.config, initial), kept: undefined};
+	/** `tail`: the model's end, where the client holds it. */
+	constructor(
+		id: string,
+		spec: Spec,
+		{model, tail}: {readonly model: SplitModel; readonly tail?: SplitModel | undefined},
+		initial: NamedTensors,
+	) {
+		const trainer = new Trainer(spec, model.config, initial);
+		this.state = {id, spec, model, tail, trainer, kept: undefined, tailGradients: undefined};
 	}
 
 	forward(input: unknown, tensors: NamedTensors): PassResult {
 		return forward([{state: this.state, input, tensors}])[0]!;
+	}
+
+	tailStep(input: unknown, tensors: NamedTensors): PassResult {
+		return tailStep({state: this.state, input, tensors});
 	}
 
 	backward(input: unknown, tensors: NamedTensors): PassResult {

@@ -16,7 +16,7 @@ type EvaluateInput = {readonly batches: readonly {readonly lengths: readonly num
 
 export class EvaluatorCompute implements Passes {
 	readonly #spec: Spec;
-	/** The whole model, or head and tail. */
+	/** The whole model, head and tail, or the clients' head, the main server's blocks and the clients' end. */
 	readonly #models: readonly SplitModel[];
 
 	/** A of the clients' blocks, where it is not sent. */
@@ -64,8 +64,10 @@ export class EvaluatorCompute implements Passes {
 	#losses(batch: NamedTensors, lengths: readonly number[], client: Adapter, server: Adapter): Float32Array {
 		const ids = i32View(batch.ids!);
 		const targets = {positions: i32View(batch.targetPositions!), labels: i32View(batch.labels!)};
-		const [first, second] = this.#models as [SplitModel, SplitModel?];
+		const [first, second, third] = this.#models as [SplitModel, SplitModel?, SplitModel?];
 		if (!second) return first.evaluate({ids, lengths}, targets, client);
-		return second.evaluate({activations: first.infer({ids, lengths}, client), lengths}, targets, server);
+		const entering = {activations: first.infer({ids, lengths}, client), lengths};
+		if (!third) return second.evaluate(entering, targets, server);
+		return third.evaluate({activations: second.infer(entering, server), lengths}, targets, client);
 	}
 }

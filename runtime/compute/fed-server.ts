@@ -8,17 +8,10 @@ import {meanByBlock, weightedMean} from '../model/combine.ts';
 import {normWeights, truncatedProducts, zeroPadded} from '../model/combine-ranks.ts';
 import {clipDelta, coordinateMedian, multiKrum, trimmedMean} from '../model/combine-robust.ts';
 import type {ModelConfig} from '../model/config.ts';
-import {
-	type AdapterTensors,
-	cloneAdapter,
-	fromNamedTensors,
-	initAdapter,
-	onlyB,
-	toNamedTensors,
-} from '../model/lora.ts';
+import {type AdapterTensors, cloneAdapter, fromNamedTensors, onlyB, toNamedTensors} from '../model/lora.ts';
 import {addedDelta, meanAndResidual, stacked} from '../model/overlay.ts';
 import {initialMoments, type ServerMoments, serverStep} from '../model/server-optimizer.ts';
-import {firstAdapter, keptAdapter} from './kept-adapter.ts';
+import {firstAdapter, freshAdapter, keptAdapter} from './kept-adapter.ts';
 import {pick, prefixed} from './names.ts';
 import type {Passes} from './passes.ts';
 import type {ActorSpec} from './spec.ts';
@@ -78,7 +71,7 @@ export class FedServerCompute implements Passes {
 			case 'stack':
 				this.#lay(stacked(uploads, weights, lora));
 				// The next adapter adds to what is fused: B is zero again, and A looks another way than before.
-				return initAdapter(this.#config, lora, this.#spec.part, `${this.#spec.seed}.${this.#overlays}`);
+				return freshAdapter(this.#config, this.#spec, `${this.#spec.seed}.${this.#overlays}`);
 			case 'mean-and-residual': {
 				const {mean: factors, residual} = meanAndResidual(uploads, weights, lora);
 				this.#lay(residual);

@@ -67,7 +67,10 @@ export class LocalCompute implements Compute {
 	}
 
 	async #open(actor: string, spec: ActorSpec, initial: NamedTensors): Promise<Passes> {
-		if (spec.kind === 'client') return new ClientCompute(actor, spec, await this.#model(spec.part), initial);
+		if (spec.kind === 'client') {
+			const tail = spec.tailPart && (await this.#model(spec.tailPart));
+			return new ClientCompute(actor, spec, {model: await this.#model(spec.part), tail}, initial);
+		}
 		if (spec.kind === 'main-server')
 			return new MainServerCompute(spec, await Promise.all(tailParts(spec).map(part => this.#model(part))), initial);
 		if (spec.kind === 'fed-server') return new FedServerCompute(spec, this.#source.config, initial);

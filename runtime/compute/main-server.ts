@@ -8,6 +8,7 @@ import {weightedMean} from '../model/combine.ts';
 import {blocksOf, fromNamedTensors, toNamedTensors} from '../model/lora.ts';
 import type {SplitModel} from '../model/split.ts';
 import {dropoutKey} from './client-cohort.ts';
+import {Middle, type PlacedPart} from './middle.ts';
 import {pick, prefixed} from './names.ts';
 import type {Passes} from './passes.ts';
 import type {ActorSpec, TrainerSpec} from './spec.ts';
@@ -59,6 +60,8 @@ export class MainServerCompute implements Passes {
 	readonly #trainer: Trainer;
 	/** The blocks between unlike cuts; none where cuts are alike. */
 	readonly #stretches: readonly Stretch[];
+	/** Where clients have the labels: what a forward keeps for its backward. */
+	#middle: Middle | undefined;
 	/** SplitFed V1: copies by client, each with an optimizer of its own. */
 	readonly #replicas = new Map<string, Trainer>();
 
@@ -135,6 +138,24 @@ export class MainServerCompute implements Passes {
 		}
 	}
 
+	/** The U shape: the batches through the blocks between the clients' head and end, kept for the way back. */
+	mainForward(input: unknown, tensors: NamedTensors): PassResult {
+		const {parts, replica} = input as StepInput;
+		this.#middle ??= new Middle(this.#model, this.#spec);
+		const {adapter} = replica === undefined ? this.#trainer : this.#replica(replica);
+		return this.#middle.forward(parts, tensors, adapter);
+	}
+
+	/** Back from the gradients that the clients sent, and the update. */
+	mainBackward(input: unknown, tensors: NamedTensors): PassResult {
+		const {parts, isApplied, optimizerStep, replica} = input as Omit<StepInput, 'parts'> & {parts: PlacedPart[]};
+		const trainer = replica === undefined ? this.#trainer : this.#replica(replica);
+		const {gradients, answers} = this.#middle!.backward(parts, tensors);
+		const weight = parts.reduce((sum, {targets}) => sum + targets, 0);
+		const gradientNorm = trainer.train(gradients, {weight, isApplied, optimizerStep});
+		return {output: {batches: parts.length, gradientNorm, isApplied}, tensors: answers};
+	}
+
 	readAdapter(): PassResult {
 		return {output: {}, tensors: Object.assign({}, ...this.#trainers.map(trainer => trainer.read())) as NamedTensors};
 	}
@@ -194,6 +215,7 @@ export class MainServerCompute implements Passes {
 	}
 
 	close(): PassResult {
+		this.#middle?.forget();
 		return {output: {}, tensors: {}};
 	}
 

@@ -72,10 +72,25 @@ export class ShapesCompute implements Compute {
 				const {'batch.targetPositions': targetPositions, 'batch.labels': labels} = tensors;
 				kept.tokens = total(lengths);
 				const activations = this.#rows(kept.tokens, wire);
+				const sent = 'tailPart' in spec && spec.tailPart ? {} : {targetPositions: targetPositions!, labels: labels!};
 				return {
 					output: {lengths, targets},
-					tensors: {activations, targetPositions: targetPositions!, labels: labels!},
+					tensors: {activations, ...sent},
 				};
+			}
+			case 'tailStep': {
+				const dtype = (spec as Extract<ActorSpec, {kind: 'client'}>).wireGradient ?? 'f32';
+				return {output: {loss: lossAt(input)}, tensors: {gradient: this.#rows(total(lengths), dtype)}};
+			}
+			case 'mainForward': {
+				const dtype = (spec as Extract<ActorSpec, {kind: 'main-server'}>).wireActivations ?? 'f32';
+				const rows = parts.map((part, index) => [`${index}.activations`, this.#rows(total(part.lengths), dtype)]);
+				return {output: {batches: parts.length}, tensors: Object.fromEntries(rows) as NamedTensors};
+			}
+			case 'mainBackward': {
+				const rows = parts.map((part, index) => [`${index}.gradient`, this.#rows(total(part.lengths), wire)]);
+				const output = {batches: parts.length, gradientNorm: 1, isApplied};
+				return {output, tensors: Object.fromEntries(rows) as NamedTensors};
 			}
 			case 'backward':
 				return {output: {tokens: kept.tokens, gradientNorm: 1}};
@@ -147,7 +162,11 @@ export class ShapesCompute implements Compute {
 		const dtype: Dtype = 'wireAdapter' in spec ? spec.wireAdapter : 'f32';
 		const isAFrozen = 'isAFrozen' in spec && spec.isAFrozen;
 		const tensors: Record<string, Tensor> = {};
-		for (let block = part.from; block < part.to; block++) {
+		const tail = 'tailPart' in spec ? spec.tailPart : undefined;
+		const held = [part, ...(tail ? [tail] : [])].flatMap(({from, to}) =>
+			Array.from({length: to - from}, (_, index) => from + index),
+		);
+		for (const block of held) {
 			for (const projection of lora.targets) {
 				const {inputs, outputs} = placeOf(this.#config, projection);
 				const {a, b} = adapterNames(block, projection);

@@ -11,6 +11,8 @@ import type {Part} from '../model/split.ts';
 /** How an actor trains its adapter. */
 export type TrainerSpec = {
 	readonly part: Part;
+	/** The model's end, where a client holds it too (the U shape). */
+	readonly tailPart?: Part;
 	readonly lora: LoraSpec;
 	/** Of the run: initial A and dropout masks are keyed by it. */
 	readonly seed: number;
@@ -54,6 +56,8 @@ export type ActorSpec =
 	| ({
 			readonly kind: 'client';
 			readonly wire: Dtype;
+			/** Of the gradient at the model's end; default f32. */
+			readonly wireGradient?: Dtype;
 			readonly wireAdapter: Dtype;
 			readonly optimizerAtRound: 'keep' | 'reset';
 			/** Default `truncate`. */
@@ -62,12 +66,15 @@ export type ActorSpec =
 	| ({
 			readonly kind: 'main-server';
 			readonly wire: Dtype;
+			/** Of what goes to the clients' end of the model; default f32. */
+			readonly wireActivations?: Dtype;
 			readonly clientGradient: 'own' | 'weighted';
 			readonly shared?: SharedSpec;
 	  } & TrainerSpec)
 	| {
 			readonly kind: 'fed-server';
 			readonly part: Part;
+			readonly tailPart?: Part;
 			readonly lora: LoraSpec;
 			readonly seed: number;
 			readonly wireAdapter: Dtype;
@@ -78,5 +85,5 @@ export type ActorSpec =
 			readonly lora: LoraSpec;
 			readonly parts: readonly Part[];
 			/** Whose A it must know itself, as no message holds it. */
-			readonly frozenA?: {readonly part: Part; readonly seed: number};
+			readonly frozenA?: {readonly part: Part; readonly tailPart?: Part; readonly seed: number};
 	  };

@@ -34,7 +34,7 @@ export type ActorOptions = {
 	/** Passes done otherwise, or prepared before the compute port gets them. */
 	readonly overrides?: Readonly<Record<string, PassOverride>>;
 	/** What is wrong with a message whose form is right, as only this actor can tell; default nothing. */
-	readonly check?: (verb: string, body: unknown, host: ObservedHost) => FrameProblem | undefined;
+	readonly check?: (verb: string, body: unknown, host: ObservedHost, sender: string) => FrameProblem | undefined;
 	/** The verb whose events say when they came (`atMs`, ms of run time); default none. */
 	readonly stamped?: string;
 	readonly ports: HostPorts;
@@ -183,7 +183,7 @@ export class ActorHost implements ObservedHost {
 		const subject = parseSubject(frame.subject);
 		if (!subject || (subject.kind === this.kind && subject.id === this.id) || hostVerbs.has(subject.verb)) return;
 		const decoded = receiveFrame(frame);
-		const problem = decoded.ok ? this.#options.check?.(subject.verb, decoded.body, this) : decoded.problem;
+		const problem = decoded.ok ? this.#options.check?.(subject.verb, decoded.body, this, subject.id) : decoded.problem;
 		if (problem) this.#refuse(problem, subject.id, subject.verb);
 		if (problem || !decoded.ok) return;
 		// Reports are for recorders: their bytes are not the training's.

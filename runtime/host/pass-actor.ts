@@ -43,13 +43,16 @@ export function passActor({actor, pass, compute, store, override, onStart}: Pass
 	};
 }
 
+const perBatch = new Set(['mainStep', 'mainForward', 'mainBackward']);
+
 /** The main server's step gives one handle a batch, so that each reply is kept and dropped alone. */
 function doneEvent(pass: string, {output, tensors}: PassResult, store: TensorStore): {type: string} {
-	const {losses} = output as {losses?: readonly number[]};
-	const handles =
-		pass === 'mainStep'
-			? Object.fromEntries((losses ?? []).map((_, index) => [`${index}`, store.put(own(tensors, `${index}.`))]))
-			: store.put(tensors);
+	const {losses, batches = losses?.length ?? 0} = output as {losses?: readonly number[]; batches?: number};
+	const handles = perBatch.has(pass)
+		? Object.fromEntries(
+				Array.from({length: batches}, (_, index) => [`${index}`, store.put(own(tensors, `${index}.`))]),
+			)
+		: store.put(tensors);
 	return {type: `${pass}.done`, ...(output as object), tensors: handles} as {type: string};
 }
 

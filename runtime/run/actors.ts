@@ -10,13 +10,14 @@ import type {PassResult} from '../../protocols/ports.ts';
 import {ranksOf} from '../../protocols/ranks.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {type NamedTensors, tensorOf} from '../../protocols/tensor.ts';
+import {heldOf} from '../compute/kept-adapter.ts';
 import {prefixed} from '../compute/names.ts';
 import type {ActorSpec} from '../compute/spec.ts';
 import type {PackedBatch} from '../data/batches.ts';
 import {ActorHost, type ActorOptions, type HostObserver, type HostPorts, type SavedActor} from '../host/actor-host.ts';
-import {blocksOf, fromNamedTensors, toNamedTensors} from '../model/lora.ts';
+import {fromNamedTensors, toNamedTensors} from '../model/lora.ts';
 import {randomStream} from '../random.ts';
-import {activationsCheck, uploadCheck} from './incoming.ts';
+import {activationsCheck, endsCheck, uploadCheck} from './incoming.ts';
 import * as plan from './plan.ts';
 
 /** A client's rows as its passes see them. */
@@ -65,8 +66,8 @@ async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Pr
 
 /** The matrices of an adapter that belong to an actor's blocks. */
 const own = (adapter: NamedTensors, spec: ActorSpec): NamedTensors => {
-	const part = 'part' in spec ? spec.part : spec.frozenA?.part;
-	return part ? toNamedTensors(blocksOf(fromNamedTensors(adapter), part)) : {};
+	const held = 'part' in spec ? spec : spec.frozenA;
+	return held ? toNamedTensors(heldOf(fromNamedTensors(adapter), held)) : {};
 };
 
 const batchTensors = ({ids, targetPositions, labels}: PackedBatch): NamedTensors => ({
@@ -90,7 +91,11 @@ export function openClient(context: ActorContext, clientId: string, data: Client
 		machine: clientMachine,
 		input: plan.clientInput(scenario, agreement, {clientId, samples: data.samples, incarnation}),
 		passes: ['backward', 'reuse', 'readAdapter'],
-		overrides: {forward: withBatch, localStep: withBatch},
+		overrides: {
+			forward: withBatch,
+			localStep: withBatch,
+			...(scenario.labels === 'client' && {tailStep: withBatch}),
+		},
 	});
 }
 
@@ -101,8 +106,8 @@ export function openMainServer(context: ActorContext): Promise<ActorHost> {
 		id: plan.mainServerId,
 		machine: mainServerMachine,
 		input: plan.mainServerInput(scenario, plan.agreementOf(scenario, model), incarnation),
-		passes: ['mainStep', 'averageReplicas', 'adoptShared', 'readShared', 'readAdapter'],
-		check: activationsCheck(model.config),
+		passes: ['mainStep', 'mainForward', 'mainBackward', 'averageReplicas', 'adoptShared', 'readShared', 'readAdapter'],
+		check: scenario.labels === 'client' ? endsCheck(model.config) : activationsCheck(model.config),
 	});
 }
 

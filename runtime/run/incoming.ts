@@ -2,14 +2,21 @@
 What a server checks of a message beyond its schema, because only it knows the model: a frame that fails is refused before it
 reaches the machine, so that one client's mistake costs that client alone. Pure.
 */
+import type {MainServerContext} from '../../actors/main-server-context.ts';
 import type {FrameProblem} from '../../protocols/envelope.ts';
+import {entryOf} from '../../protocols/table.ts';
 import {i32View, type NamedTensors, type TensorHandle} from '../../protocols/tensor.ts';
 import {overlayGroup} from '../compute/wire.ts';
 import type {ObservedHost} from '../host/observer.ts';
 import type {ModelConfig} from '../model/config.ts';
 
 /** The problem of a message's body, if it has one. */
-export type IncomingCheck = (verb: string, body: unknown, host: ObservedHost) => FrameProblem | undefined;
+export type IncomingCheck = (
+	verb: string,
+	body: unknown,
+	host: ObservedHost,
+	sender: string,
+) => FrameProblem | undefined;
 
 const problem = (field: string, found: string, expected: string, fix: string): FrameProblem => ({
 	code: 'invalid-message',
@@ -25,15 +32,44 @@ export function activationsCheck({hidden, context, vocabulary}: ModelConfig): In
 		if (verb !== 'activations') return undefined;
 		const {lengths, tensors} = body as {lengths: readonly number[]; tensors: NamedTensors};
 		const {activations, targetPositions, labels} = tensors;
+		if (!targetPositions || !labels)
+			return problem('tensors', 'no labels', 'targetPositions and labels', 'set `labels` to main-server on both sides');
 		const [tokens, width] = activations!.shape as [number, number];
 		const fix = 'use the same model and tokenizer on both sides';
 		if (width !== hidden) return problem('tensors.activations', `[${tokens}, ${width}]`, `[${tokens}, ${hidden}]`, fix);
 		const longest = lengths.reduce((max, length) => Math.max(max, length), 0);
 		if (longest > context) return problem('lengths', `${longest}`, `at most ${context} tokens a row`, fix);
 		return (
-			outside('tensors.targetPositions', i32View(targetPositions!), tokens, 'packed row') ??
-			outside('tensors.labels', i32View(labels!), vocabulary, 'token id')
+			outside('tensors.targetPositions', i32View(targetPositions), tokens, 'packed row') ??
+			outside('tensors.labels', i32View(labels), vocabulary, 'token id')
 		);
+	};
+}
+
+type EndsBody = {
+	readonly lengths?: readonly number[];
+	readonly tensors: NamedTensors;
+	readonly round: number;
+	readonly step: number;
+};
+
+/** Where labels stay with the clients: activations without them, and gradients of the shape of what was sent. */
+export function endsCheck({hidden, context}: ModelConfig): IncomingCheck {
+	return (verb, body, host, sender) => {
+		if (verb !== 'activations' && verb !== 'tail-gradient') return undefined;
+		const {lengths, tensors, round, step} = body as EndsBody;
+		const fix = 'use the same model and the same `labels` on both sides';
+		if (tensors.labels) return problem('tensors.labels', 'labels', 'none: they stay with the client', fix);
+		const name = verb === 'activations' ? 'activations' : 'gradient';
+		const found = tensors[name]?.shape ?? [];
+		const waiting = entryOf((host.context as MainServerContext).inbox, sender);
+		// A late repeat is of another batch: it is answered from the store, or changes nothing.
+		const known = lengths ?? (waiting?.round === round && waiting.step === step ? waiting.lengths : undefined);
+		const tokens = known?.reduce((sum, length) => sum + length, 0) ?? found[0];
+		if (`${found}` !== `${tokens},${hidden}`)
+			return problem(`tensors.${name}`, `[${found}]`, `[${tokens}, ${hidden}]`, fix);
+		const longest = (lengths ?? []).reduce((max, length) => Math.max(max, length), 0);
+		return longest > context ? problem('lengths', `${longest}`, `at most ${context} tokens a row`, fix) : undefined;
 	};
 }
 

@@ -12,6 +12,7 @@ import {type Agreement, protocolVersion} from '../../protocols/messages.ts';
 import {isAsynchronous} from '../../protocols/policies.ts';
 import {globalRank, rankOf} from '../../protocols/ranks.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
+import {isUShaped, tailBlocksOf} from '../../protocols/u-shape.ts';
 import type {ActorSpec, TrainerSpec} from '../compute/spec.ts';
 import type {ModelConfig} from '../model/config.ts';
 import {placeOf} from '../model/lora.ts';
@@ -55,6 +56,13 @@ export function checkAgainstModel(scenario: Scenario, config: ModelConfig): void
 			`\`cut\` in scenario ${scenario.name}: expected 0 to ${blocks}, the blocks of ${scenario.model}, got ${cut}; lower the cut`,
 		);
 	}
+	const tailBlocks = tailBlocksOf(scenario);
+	if (isUShaped(scenario) && cut + tailBlocks >= blocks) {
+		throw new CutlayerError(
+			'scenario-invalid',
+			`\`tailBlocks\` in scenario ${scenario.name}: a head of ${cut} and an end of ${tailBlocks} blocks leave the main server none of the ${blocks} of ${scenario.model}; lower one of them`,
+		);
+	}
 	if (scenario.data.tokensMax > context) {
 		throw new CutlayerError(
 			'scenario-invalid',
@@ -77,10 +85,16 @@ export const clientPart = (scenario: Scenario, {blocks}: ModelConfig, client?: s
 
 export const serverPart = (scenario: Scenario, {blocks}: ModelConfig): Part => ({
 	from: cutMin(scenario),
-	to: blocks,
+	to: blocks - tailBlocksOf(scenario),
 	hasEmbedding: false,
-	hasHead: true,
+	hasHead: !isUShaped(scenario),
 });
+
+/** The model's end, where clients hold it. */
+export const tailPart = (scenario: Scenario, {blocks}: ModelConfig): {readonly tailPart?: Part} =>
+	isUShaped(scenario)
+		? {tailPart: {from: blocks - tailBlocksOf(scenario), to: blocks, hasEmbedding: false, hasHead: true}}
+		: {};
 
 const clientCut = (scenario: Scenario, client: string | undefined) =>
 	client === undefined ? cutMin(scenario) : cutOf(scenario, client);
@@ -97,6 +111,7 @@ export const agreementOf = (
 	modelHash,
 	vocabularyHash,
 	cut: scenario.mainServer ? clientCut(scenario, client) : config.blocks,
+	...(isUShaped(scenario) && {tailBlocks: scenario.tailBlocks}),
 	...(client === undefined && isMixed(scenario) && {cuts: [...distinctCuts(scenario)]}),
 	rank: client === undefined ? scenario.lora.rank : rankOf(scenario, client),
 	...(client === undefined &&
@@ -170,6 +185,8 @@ export const clientSpec = (scenario: Scenario, config: ModelConfig, clientId: st
 	...(scenario.aggregation.kind === 'flexlora' && {adoption: 'rescale' as const}),
 	...proximal(scenario),
 	...trainerSpec(scenario, clientPart(scenario, config, clientId), false),
+	...tailPart(scenario, config),
+	...(isUShaped(scenario) && {wireGradient: scenario.wire.gradients}),
 	...(isAFrozen(scenario) && {isAFrozen: true}),
 	lora: {...scenario.lora, rank: rankOf(scenario, clientId)},
 });
@@ -179,6 +196,7 @@ export const mainServerSpec = (scenario: Scenario, config: ModelConfig): ActorSp
 	wire: scenario.wire.gradients,
 	clientGradient: scenario.training.clientGradient,
 	...trainerSpec(scenario, serverPart(scenario, config), true),
+	...(isUShaped(scenario) && {wireActivations: scenario.wire.activations}),
 	...(isMixed(scenario) && {
 		shared: {
 			cuts: distinctCuts(scenario),
@@ -192,6 +210,7 @@ export const mainServerSpec = (scenario: Scenario, config: ModelConfig): ActorSp
 export const fedServerSpec = (scenario: Scenario, config: ModelConfig): ActorSpec => ({
 	kind: 'fed-server',
 	part: clientPart(scenario, config),
+	...tailPart(scenario, config),
 	lora: {...scenario.lora, rank: globalRank(scenario)},
 	seed: scenario.seed,
 	wireAdapter: scenario.wire.adapters,
@@ -201,9 +220,15 @@ export const fedServerSpec = (scenario: Scenario, config: ModelConfig): ActorSpe
 export const evaluatorSpec = (scenario: Scenario, config: ModelConfig): ActorSpec => ({
 	kind: 'evaluator',
 	lora: {...scenario.lora, rank: globalRank(scenario)},
-	...(isAFrozen(scenario) && {frozenA: {part: clientPart(scenario, config), seed: scenario.seed}}),
+	...(isAFrozen(scenario) && {
+		frozenA: {part: clientPart(scenario, config), ...tailPart(scenario, config), seed: scenario.seed},
+	}),
 	parts: scenario.mainServer
-		? [clientPart(scenario, config), {...serverPart(scenario, config), from: cutMax(scenario)}]
+		? [
+				clientPart(scenario, config),
+				{...serverPart(scenario, config), from: cutMax(scenario)},
+				...Object.values(tailPart(scenario, config)),
+			]
 		: [clientPart(scenario, config)],
 });
 
@@ -221,6 +246,7 @@ export const clientInput = (
 	agreement,
 	fedServerId,
 	mainServerId: scenario.mainServer ? mainServerId : null,
+	...(isUShaped(scenario) && {labels: scenario.labels}),
 	accumulation: scenario.training.accumulation,
 	onSkipped: onSkipped(scenario),
 	stepsPerVersion: stepsPerVersion(scenario),
@@ -233,6 +259,7 @@ export const mainServerInput = (scenario: Scenario, agreement: Agreement, incarn
 	incarnation,
 	fedServerId,
 	agreement,
+	...(isUShaped(scenario) && {labels: scenario.labels}),
 	update: scenario.update,
 	stepClosing: scenario.stepClosing,
 	isOwnPace: isAsynchronous(scenario.aggregation),

@@ -5,15 +5,16 @@ import {join} from 'node:path';
 import {globalRank} from '../../protocols/ranks.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
+import {freshAdapter, heldOf} from '../compute/kept-adapter.ts';
 import {receivedAdapter, unpackedAdapter} from '../compute/wire.ts';
 import type {ModelConfig} from '../model/config.ts';
-import {type AdapterTensors, blocksOf, fromNamedTensors, initAdapter, toNamedTensors} from '../model/lora.ts';
+import {type AdapterTensors, fromNamedTensors, toNamedTensors} from '../model/lora.ts';
 import {withDelta} from '../model/overlay.ts';
 import {atRank, rankMax} from '../model/ranks.ts';
 import {saveAdapter} from '../weights/peft.ts';
 import {loadInitial} from './initial.ts';
 import type {FinalAdapters} from './live-run.ts';
-import {clientPart} from './plan.ts';
+import {clientPart, tailPart} from './plan.ts';
 
 /**
 Writes `client/`, `server/` and `whole/` below `folder`; a side without adapter has no folder. An overlay of the base becomes part of an
@@ -43,10 +44,10 @@ async function clientSide(client: NamedTensors, scenario: Scenario, config: Mode
 	if (overlay) return withDelta(adapter, overlay, scenario.lora);
 	if (scenario.aggregation.kind !== 'ffa-lora') return adapter;
 	// A never crossed the bus: it is what every client began with.
-	const part = clientPart(scenario, config);
+	const held = {part: clientPart(scenario, config), ...tailPart(scenario, config)};
 	const initial = await loadInitial(scenario, config);
 	const first = initial
-		? blocksOf(fromNamedTensors(initial), part)
-		: initAdapter(config, {...scenario.lora, rank: globalRank(scenario)}, part, scenario.seed);
+		? heldOf(fromNamedTensors(initial), held)
+		: freshAdapter(config, {...held, lora: {...scenario.lora, rank: globalRank(scenario)}}, scenario.seed);
 	return {...first, ...adapter};
 }

@@ -16,7 +16,19 @@ type Input = {
 	readonly targets?: number;
 };
 
-const isTimed = new Set(['forward', 'backward', 'localStep', 'mainStep', 'aggregate']);
+const isTimed = new Set([
+	'forward',
+	'tailStep',
+	'backward',
+	'localStep',
+	'mainStep',
+	'mainForward',
+	'mainBackward',
+	'aggregate',
+]);
+
+const forwardOnly = new Set(['forward', 'mainForward']);
+const backwardOnly = new Set(['backward', 'mainBackward']);
 
 /** False for what costs nothing in virtual time: opening, reading an adapter, evaluating. */
 export const takesTime = (pass: string): boolean => isTimed.has(pass);
@@ -26,10 +38,11 @@ export function workOf(spec: ActorSpec, config: ModelConfig, request: PassReques
 	if (spec.kind !== 'client' && spec.kind !== 'main-server') return {flops: 0, lengths: [], targets: 0};
 	const {lengths, targets} = shapeOf(request, last);
 	if (spec.kind === 'main-server' && spec.shared) return {flops: mixedFlops(spec, config, request), lengths, targets};
-	const {forward, backward} = passFlops(config, spec.part, {lengths, targets}, spec.lora);
+	const part = request.pass === 'tailStep' ? spec.tailPart! : spec.part;
+	const {forward, backward} = passFlops(config, part, {lengths, targets}, spec.lora);
 	const parts = {
-		forward: request.pass === 'backward' ? 0 : totalOf(forward),
-		backward: request.pass === 'forward' ? 0 : totalOf(backward),
+		forward: backwardOnly.has(request.pass) ? 0 : totalOf(forward),
+		backward: forwardOnly.has(request.pass) ? 0 : totalOf(backward),
 	};
 	return {flops: parts.forward + parts.backward, lengths, targets};
 }
@@ -52,7 +65,7 @@ function mixedFlops(
 }
 
 function shapeOf({pass, input, tensors}: PassRequest, last: PassWork): Omit<PassWork, 'flops'> {
-	if (pass === 'backward') return last;
+	if (backwardOnly.has(pass)) return last;
 	const {lengths = [], parts} = input as Input;
 	if (!parts) return {lengths, targets: tensors['batch.labels']?.shape[0] ?? 0};
 	const targets = parts.map((_, index) => tensors[`${index}.labels`]?.shape[0] ?? 0);

@@ -90,6 +90,7 @@ const variants: Record<string, Partial<ScenarioFile>> = {
 	'no main server': {...plain, mainServer: false},
 	'the cut below all blocks': {...plain, cut: 0},
 	'unlike cuts': {...plain, cut: [1, 3]},
+	'labels at the clients': {...plain, cut: 1, labels: 'client', tailBlocks: 1},
 	'a schedule that decays': {...plain, training: {...training, schedule: {kind: 'linear'}}},
 	'the moments of FedAdam': {...plain, aggregation: {kind: 'fedadam', learningRate: 0.1}},
 	'the momentum of FedAvgM': {...plain, aggregation: {kind: 'fedavgm'}},

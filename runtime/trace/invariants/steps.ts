@@ -44,12 +44,13 @@ export class StepRule implements Rule {
 	input(record: InputRecord, at: Located): void {
 		const {event, actor} = record;
 		if (event.type === 'activations') this.#arrive(record);
-		if (event.type === 'mainStep.done') this.#apply(actor, at);
+		if (event.type === 'mainStep.done' || event.type === 'mainBackward.done') this.#apply(actor, at);
 		if (event.type === 'leave' && event.from !== undefined) this.#withdraw([event.from]);
 		if (event.type === 'roster-changed') this.#withdraw((event.body as {left?: string[]}).left ?? []);
 		if (event.type === 'round-opened') this.#openRound(actor, (event.body as {round: number}).round);
 		for (const command of commandsOf(record)) {
-			if ('pass' in command && command.pass === 'mainStep') this.#begin(actor, command.input as {parts?: Part[]});
+			if ('pass' in command && (command.pass === 'mainStep' || command.pass === 'mainBackward'))
+				this.#begin(actor, command.input as {parts?: Part[]});
 			if ('send' in command && command.to !== undefined) this.#tell(command.send, command.to, command.body as Step);
 			if ('send' in command && command.to === event.from) this.#answer(command.send, record);
 		}

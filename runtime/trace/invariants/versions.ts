@@ -39,7 +39,7 @@ export class VersionRule implements Rule {
 	}
 
 	input(record: InputRecord, at: Located): void {
-		const isAnswerStored = record.event.type === 'activations';
+		const isAnswerStored = record.event.type === 'activations' || record.event.type === 'tail-gradient';
 		for (const command of commandsOf(record)) {
 			if (!('send' in command)) continue;
 			const body = command.body as Readonly<Record<string, unknown>>;
