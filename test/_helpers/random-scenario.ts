@@ -44,10 +44,48 @@ export function randomScenario(seed: number) {
 		faults,
 		fleet: {profile: pick(...profiles), dayMs: 2400},
 		mainServer: pick(true, true, false),
-		update: {kind: pick('parallel' as const, 'sequential' as const, 'replicas' as const)},
-		closing: pick({kind: 'all' as const}, {kind: 'quorum' as const, fraction: 0.5, deadlineMs: 2000}),
+		...policiesOf(seed, clients),
 		training: {steps: random.integer(2, 5), stepsPerRound: random.integer(1, 3)},
 		timing: {answerTimeoutMs: 300, heartbeatMs: 200, leaseMs: 2000},
 	};
 	return simScenario(file);
+}
+
+/** Policies that fit each other and so many clients: rounds of all, or asynchronous ones. */
+function policiesOf(seed: number, clients: number): Partial<ScenarioFile> {
+	const random = randomStream(seed, 'policies');
+	const pick = <T>(...items: readonly T[]): T => items[random.integer(0, items.length - 1)]!;
+	const upTo = (most: number) => random.integer(1, most);
+	const late = pick('drop', 'carry');
+	if (random.integer(0, 3) === 0) {
+		return {
+			update: pick({kind: 'sequential'}, {kind: 'buffered', count: upTo(clients)}),
+			aggregation: pick({kind: 'fedasync'}, {kind: 'fedbuff', count: upTo(clients)}),
+		};
+	}
+	const needed = upTo(clients);
+	const isOverselected = random.integer(0, 4) === 0;
+	const count = isOverselected ? {} : {count: upTo(clients)};
+	return {
+		update: pick(
+			{kind: 'parallel'},
+			{kind: 'sequential'},
+			{kind: 'replicas'},
+			{kind: 'buffered', count: upTo(clients)},
+		),
+		selection: pick<NonNullable<ScenarioFile['selection']>>(
+			...(isOverselected && needed < clients ? [] : [{kind: 'all' as const}, {kind: 'available' as const}]),
+			{kind: 'random', ...count},
+			{kind: 'oort', ...count},
+			{kind: 'power-of-choice', ...count, candidates: clients},
+		),
+		closing: isOverselected
+			? {kind: 'overselect', count: needed, factor: Math.min(1.3, clients / needed), late}
+			: pick(
+					{kind: 'all'},
+					{kind: 'quorum', fraction: 0.5, deadlineMs: 2000, late},
+					{kind: 'adaptive', k: 1, firstDeadlineMs: 500, late},
+				),
+		aggregation: pick({kind: 'fedavg'}, {kind: 'fedadam'}, {kind: 'median'}, {kind: 'fedprox'}),
+	};
 }
