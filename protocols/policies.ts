@@ -20,6 +20,12 @@ export const selectionSchema = Type.Union(
 			'FedScale, ICML 2022',
 			{},
 		),
+		policy(
+			'in-turn',
+			'one client a round, one after another, which goes on from where the last one stopped',
+			'Gupta and Raskar, 2018, arXiv 1810.06060',
+			{},
+		),
 		policy('random', 'so many, or a fraction, drawn anew each round', 'McMahan et al., AISTATS 2017', {
 			...quorumParts('clients a round; under overselect that rule says how many', 'the clients that have data'),
 		}),

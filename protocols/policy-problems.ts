@@ -60,6 +60,7 @@ function byzantineProblem(
 export function cohortMax({clients, selection, closing}: Pick<Policies, 'clients' | 'selection' | 'closing'>): number {
 	if (closing.kind === 'overselect') return Math.min(wholeShare(closing.factor, closing.count), clients);
 	if (selection.kind === 'all' || selection.kind === 'available') return clients;
+	if (selection.kind === 'in-turn') return 1;
 	const fraction = selection.kind === 'random' ? selection.fraction : undefined;
 	const count = fraction === undefined ? selection.count : Math.max(1, Math.round(fraction * clients));
 	return Math.min(count ?? clients, clients);
@@ -123,7 +124,8 @@ function overselectProblem(
 		const problem = `got ${selection.fraction}, but overselect says how many: ${invited}; remove selection.fraction`;
 		return {path: 'selection.fraction', problem};
 	}
-	if (invited === clients || (selection.kind !== 'all' && selection.kind !== 'available')) return undefined;
+	const isFixed = selection.kind === 'all' || selection.kind === 'available' || selection.kind === 'in-turn';
+	if (invited === clients || !isFixed) return undefined;
 	const problem = `got ${selection.kind}, but overselect invites ${invited} of ${clients} clients; set selection.kind to random, power-of-choice or oort`;
 	return {path: 'selection.kind', problem};
 }
@@ -133,7 +135,7 @@ function selectionProblem({selection, closing, clients, timing}: Policies): Scen
 		const problem = 'available needs signs of life, got timing.leaseMs 0; set it, or selection.kind to all';
 		return {path: 'selection.kind', problem};
 	}
-	if (selection.kind === 'all' || selection.kind === 'available') return undefined;
+	if (selection.kind === 'all' || selection.kind === 'available' || selection.kind === 'in-turn') return undefined;
 	const {kind, count} = selection;
 	const path = 'selection';
 	const isCounted = closing.kind === 'overselect';

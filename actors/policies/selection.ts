@@ -5,6 +5,7 @@ import type {CohortMember} from '../../protocols/messages.ts';
 import type {Selection} from '../../protocols/policies.ts';
 import type {Candidate, Choice} from './candidates.ts';
 import {selectAvailable} from './select-available.ts';
+import {selectInTurn} from './select-in-turn.ts';
 import {selectOort} from './select-oort.ts';
 import {selectPowerOfChoice} from './select-power-of-choice.ts';
 import {selectRandom} from './select-random.ts';
@@ -14,7 +15,7 @@ import {normalised} from './server-update.ts';
 export type SelectionNeed = {readonly round: number; readonly invited?: number | undefined};
 
 /** Whether the policy wants random numbers. */
-export const drawsRandom = ({kind}: Selection): boolean => kind !== 'all' && kind !== 'available';
+export const drawsRandom = ({kind}: Selection): boolean => kind !== 'all' && kind !== 'available' && kind !== 'in-turn';
 
 /** The cohort with p_i = |D_i| / sum |D_j|, in order of id. An empty shard is never in a cohort. */
 export function selectCohort(
@@ -31,6 +32,7 @@ export function selectCohort(
 
 function countOf(selection: Selection, able: number): number {
 	if (selection.kind === 'all' || selection.kind === 'available') return able;
+	if (selection.kind === 'in-turn') return Math.min(1, able);
 	const fraction = selection.kind === 'random' ? (selection.fraction ?? 1) : 1;
 	return selection.count ?? Math.max(1, Math.round(fraction * able));
 }
@@ -41,6 +43,8 @@ function chosenOf(selection: Selection, able: readonly Candidate[], choice: Choi
 			return able;
 		case 'available':
 			return selectAvailable(able);
+		case 'in-turn':
+			return selectInTurn(able, choice);
 		case 'random':
 			return selectRandom(able, choice);
 		case 'power-of-choice':

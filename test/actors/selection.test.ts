@@ -156,7 +156,7 @@ test('a cohort is of candidates with data, each once, in order, with weights tha
 			t.true(ids.every(id => able.some(({client}) => client === id)));
 			if (able.length > 0) t.true(Math.abs(cohort.reduce((sum, {weight}) => sum + weight, 0) - 1) < 1e-9);
 			t.true(cohort.every(({weight}) => weight > 0));
-			if (how.kind !== 'all' && how.kind !== 'available') {
+			if (how.kind !== 'all' && how.kind !== 'available' && how.kind !== 'in-turn') {
 				const count =
 					wanted.invited ??
 					('fraction' in how && how.fraction ? Math.max(1, Math.round(how.fraction * able.length)) : how.count!);
