@@ -170,19 +170,19 @@ function devicesOf(scenario: Scenario): ReadonlyMap<string, Device> {
 }
 
 /**
-A run makes no progress when nothing was computed for longer than any wait of the scenario can last (three times the sum of
-its time-outs), no fault is still to come and nobody who is away comes back: it ends then, not at somebody's time-out. Who
+A run makes no progress when no step, round or evaluation was told of for longer than any wait of the scenario can last (three
+times the sum of its time-outs, and of its longest pass and transfer; passes alone may begin again and again), no fault is still to come and nobody who is away comes back: it ends then, not at somebody's time-out. Who
 comes and goes for ever is waited for through two of its days.
 */
 function stallCheck({scenario, compute, network, time, presence}: Sim): (nextMs: number) => string | undefined {
-	let [passes, sinceMs] = [-1, 0];
+	let [reports, sinceMs] = [-1, 0];
 	let waits = waitsOf(scenario());
 	return nextMs => {
-		if (compute.passes !== passes) [passes, sinceMs] = [compute.passes, time.nowMs];
+		if (network.reports !== reports) [reports, sinceMs] = [network.reports, time.nowMs];
 		if (waits.scenario !== scenario()) waits = waitsOf(scenario());
 		const {patienceMs, lastFaultMs, dayMs} = waits;
-		const workedMs = Math.max(sinceMs, lastFaultMs, compute.busyUntilMs);
-		const waitMs = patienceMs + 3 * network.longestMs;
+		const workedMs = Math.max(sinceMs, lastFaultMs);
+		const waitMs = patienceMs + 3 * (compute.longestMs + network.longestMs);
 		// Who is away is asked for when nobody has worked for that long, not at each event.
 		if (nextMs <= workedMs + waitMs) return undefined;
 		const backMs = Math.min(
@@ -190,7 +190,7 @@ function stallCheck({scenario, compute, network, time, presence}: Sim): (nextMs:
 			workedMs + 2 * dayMs,
 		);
 		if (nextMs <= backMs + waitMs) return undefined;
-		return `no actor computed anything for ${patienceMs} ms of virtual time: everybody waits for somebody who will not come`;
+		return `nothing was achieved for ${patienceMs} ms of virtual time: everybody waits for somebody who will not come`;
 	};
 }
 

@@ -59,8 +59,7 @@ export class SimCompute implements Compute {
 	/** By actor, in the order in which they were asked for. */
 	readonly #waiting = new Map<string, Deferred[]>();
 	#cohorts = 0;
-	#busyUntilMs = 0;
-	#passes = 0;
+	#longestMs = 0;
 
 	constructor(options: SimComputeOptions) {
 		this.#options = options;
@@ -76,14 +75,9 @@ export class SimCompute implements Compute {
 		return Object.fromEntries([...this.#machines].map(([actor, {measuredMs}]) => [actor, measuredMs]));
 	}
 
-	/** When the last pass under way is done, ms. */
-	get busyUntilMs(): number {
-		return this.#busyUntilMs;
-	}
-
-	/** Timed passes so far, of all actors: a run in which it stands still makes no progress. */
-	get passes(): number {
-		return this.#passes;
+	/** The longest time from asking for a pass to having it so far, ms. */
+	get longestMs(): number {
+		return this.#longestMs;
 	}
 
 	run(request: PassRequest): Promise<PassResult> {
@@ -178,8 +172,7 @@ export class SimCompute implements Compute {
 		const endMs =
 			slowedEnd(faults, request.actor, startMs, computeMs(machine.last.flops, device), device.timeline) + extraMs;
 		machine.passes++;
-		this.#passes++;
-		this.#busyUntilMs = Math.max(this.#busyUntilMs, endMs);
+		this.#longestMs = Math.max(this.#longestMs, endMs - time.nowMs);
 		machine.busyMs += endMs - startMs;
 		machine.lastStartMs = startMs;
 		machine.freeMs = endMs;

@@ -35,6 +35,7 @@ export class SimNetwork {
 	#delivered = 0;
 	#longestMs = 0;
 	#lost = 0;
+	#reports = 0;
 
 	constructor(options: NetworkOptions) {
 		this.#options = options;
@@ -48,6 +49,11 @@ export class SimNetwork {
 	/** The longest time a frame so far needed on one link with its queue, ms. */
 	get longestMs(): number {
 		return this.#longestMs;
+	}
+
+	/** Steps, rounds and evaluations that were told of: a run in which none comes makes no progress. */
+	get reports(): number {
+		return this.#reports;
 	}
 
 	/** Frames that faults swallowed. */
@@ -90,6 +96,7 @@ export class SimNetwork {
 	#send(sender: Peer, frame: Frame): void {
 		const {time, deviceOf} = this.#options;
 		const verb = parseSubject(frame.subject)?.verb ?? '';
+		if (verb === 'report') this.#reports++;
 		const device = deviceOf(sender.id);
 		const actors: Route<Peer>[] = [];
 		for (const route of this.#routes.find(frame.subject)) {
