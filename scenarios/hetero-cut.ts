@@ -1,7 +1,6 @@
 /**
 Three clients of unlike strength: heads of 1, 2 and 4 blocks, on devices of which the first is four times slower than the others.
-Watch: `idle share` of the clients, for each computes about as long as the next; compare it with `--set cut=4`, where all wait for the
-slow one. The main server trains blocks 1 to 3 for the clients that do not hold them, and they are averaged with the others' at each
+Watch: the virtual time of the run; `--set cut=4` takes longer, for all then wait for the slow one. The main server trains blocks 1 to 3 for the clients that do not hold them, and they are averaged with the others' at each
 round's end (docs/decisions/0018).
 */
 import type {ScenarioFile} from '../protocols/scenario.ts';

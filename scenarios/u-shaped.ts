@@ -1,6 +1,6 @@
 /**
 The U shape: clients keep their labels, and with them the last block, the final norm and the LM head. The main server has what is between.
-Watch: the same losses as `--set labels=main-server` with twice the messages and bytes of a step, and clients that compute for longer: the
+Watch: nearly the losses of `--set labels=main-server` (the last block is averaged with the heads) with twice the messages and bytes of a step, and clients that compute for longer: the
 product with the vocabulary is theirs.
 */
 import type {ScenarioFile} from '../protocols/scenario.ts';
