@@ -17,14 +17,14 @@ test('events come earliest first, then by actor, then in the order they were ask
 			fc.array(fc.record({atMs: fc.integer({min: 0, max: 5}), actor: fc.constantFrom('a', 'b', 'c')})),
 			all => {
 				const queue = new EventQueue();
-				const events = all.map((event, place) => ({...event, place, fire: () => undefined}));
+				const events = all.map((event, place) => ({...event, place, fire: () => void place}));
 				for (const event of events) queue.push(event);
 				const expected = events.toSorted(
 					(x, y) => x.atMs - y.atMs || (x.actor < y.actor ? -1 : x.actor > y.actor ? 1 : x.place - y.place),
 				);
-				for (const {atMs, actor, place} of expected) {
-					const next = queue.pop() as unknown as {atMs: number; actor: string; place: number};
-					if (next.atMs !== atMs || next.actor !== actor || next.place !== place) return false;
+				for (const {atMs, actor, fire} of expected) {
+					const next = queue.pop();
+					if (next?.atMs !== atMs || next.actor !== actor || next.fire !== fire) return false;
 				}
 				return queue.pop() === undefined;
 			},
