@@ -147,7 +147,7 @@ export const scenarioSchema = section({
 	attach: Type.Optional(
 		Type.Array(attachSchema, {maxItems: 1000, description: 'who joins from outside, in virtual time only'}),
 	),
-	faults: Type.Array(faultSchema, {default: [], maxItems: 10_000, description: 'in virtual time only'}),
+	faults: Type.Array(faultSchema, {default: [], maxItems: 10_000, description: 'to simulated devices: with --clock virtual or wall'}),
 	checkpoint: section({everyRounds: integer(0, 0, '0 = only when interrupted')}, {default: {}}),
 	timing: section(
 		{
