@@ -125,6 +125,11 @@ function branchOf(schema: Schema, value: unknown): Schema | undefined {
 
 function firstProblem(filled: unknown, source: string, root: Schema = scenarioSchema): CutlayerError {
 	const inner = innermost(root, filled, []);
+	// Where no member of a union has that kind, what each of them misses is no help.
+	if (inner.schema.anyOf?.[0]?.properties?.kind !== undefined) {
+		const expected = allowed(inner.schema, {keyword: 'anyOf', message: '', params: {}});
+		return invalid(source, inner.keys.join('.'), `expected ${expected}, got ${show(inner.value)}`);
+	}
 	const errors = Value.Errors(inner.schema, Value.Default(inner.schema, inner.value));
 	const problem =
 		errors.find(error => error.keyword !== 'additionalProperties' && error.keyword !== 'anyOf') ?? errors[0]!;

@@ -147,8 +147,18 @@ export const scenarioSchema = section({
 	attach: Type.Optional(
 		Type.Array(attachSchema, {maxItems: 1000, description: 'who joins from outside, in virtual time only'}),
 	),
-	faults: Type.Array(faultSchema, {default: [], maxItems: 10_000, description: 'to simulated devices: with --clock virtual or wall'}),
-	checkpoint: section({everyRounds: integer(0, 0, '0 = only when interrupted')}, {default: {}}),
+	faults: Type.Array(faultSchema, {
+		default: [],
+		maxItems: 10_000,
+		description: 'to simulated devices: with --clock virtual or wall',
+	}),
+	checkpoint: section(
+		{
+			everyRounds: integer(0, 0, '0 = only when interrupted'),
+			keep: integer(0, 2, 'the newest that are kept; 0 = all'),
+		},
+		{default: {}},
+	),
 	timing: section(
 		{
 			answerTimeoutMs: positive(120_000, 'a message without an answer is sent again'),

@@ -2,13 +2,14 @@
 One run from a scenario, from its first line on the screen to its folder on the disk.
 */
 import {randomBytes} from 'node:crypto';
-import {join, resolve} from 'node:path';
+import {cp} from 'node:fs/promises';
+import {basename, join, resolve} from 'node:path';
 import {checkScenario} from '../../protocols/check-scenario.ts';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {changesText} from '../../protocols/what-if.ts';
 import {withoutSecrets} from '../bus/nats.ts';
-import {checkHasCheckpoint} from '../run/checkpoint.ts';
+import {type CheckpointAt, checkHasCheckpoint} from '../run/checkpoint.ts';
 import {checkRunFolder, createRunFolder, readJson, replaceJson, runFiles} from '../run/folder.ts';
 import type {RunResult} from '../run/live-run.ts';
 import {saveAdapters} from '../run/save-adapters.ts';
@@ -48,6 +49,7 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 		backend: flags.backend,
 		processes: flags.processes,
 		whatIf,
+		startMs: described.takenUp?.clockMs,
 		...(flags.traceStream && {traceStreamOf: run}),
 		part,
 		onNotice: text => view.notice(text),
@@ -56,6 +58,7 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 	let discard: (() => Promise<void>) | undefined;
 	try {
 		if (!flags.resume) discard = await createRunFolder(folder);
+		if (described.takenUp) await takeUp(described.takenUp, folder);
 		await replaceJson(join(folder, runFiles.config), {
 			run,
 			scenario,
@@ -76,7 +79,7 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 			...(scenarioHash && {scenarioHash}),
 			isPublished: flags.traceStream === true,
 		};
-		const isResumed = flags.resume !== undefined;
+		const isResumed = flags.resume !== undefined || described.takenUp !== undefined;
 		const result = await runSession(open, {scenario, run, folder, isResumed, trace, part, view});
 		const unmet = open.unmet();
 		if (unmet.length > 0)
@@ -134,6 +137,12 @@ function checkClock({faults, attach = [], name}: Scenario, {clock, resume, proce
 	}
 }
 
+/** Into a new folder; its rows are cut to those of the checkpoint when the run begins. */
+async function takeUp({path, metrics}: NonNullable<Described['takenUp']>, folder: string): Promise<void> {
+	await cp(path, join(folder, runFiles.checkpoints, basename(path)), {recursive: true});
+	await cp(metrics, join(folder, runFiles.metrics));
+}
+
 /** What a resumed run reads of its `config.json`. */
 type RunConfig = {
 	readonly scenario?: unknown;
@@ -148,6 +157,8 @@ export type Described = {
 	readonly folder: string;
 	readonly run: string;
 	readonly whatIf?: SimulatedChange;
+	/** A checkpoint of another run, and that run's rows: it goes on from there in virtual time. */
+	readonly takenUp?: CheckpointAt & {readonly metrics: string};
 	/** Only these actors, of a run whose others are elsewhere. */
 	readonly part?: SessionPart;
 	readonly scenarioHash?: string;

@@ -10,6 +10,7 @@ import {firstDifference, type ParentRun, readParent, recordOfRound, timeOfRecord
 import {hashOf} from '../trace/record.ts';
 import {execute} from './run-scenario.ts';
 import type {WhatIfFlags} from './what-if-flags.ts';
+import {runFromCheckpoint} from './what-if-live.ts';
 
 export type WhatIfOptions = Pick<WhatIfFlags, 'backend' | 'quiet' | 'json'> & {
 	readonly out: string;
@@ -29,8 +30,9 @@ export async function replayWhatIf(folder: string, flags: WhatIfFlags): Promise<
 	await runWhatIf(parent, whatIf, {...flags, out});
 }
 
-/** Throws what a run throws, and `run-failed` when the parent could not be run again as it was. */
+/** Throws what a run throws, and `run-failed` when a run in virtual time could not be run again as it was. */
 export async function runWhatIf(parent: ParentRun, whatIf: WhatIf, options: WhatIfOptions): Promise<void> {
+	if (parent.clock === 'wall') return runFromCheckpoint(parent, whatIf, options);
 	const {out, backend = parent.backend.split(' ')[0] as 'tensorflow', quiet, json} = options;
 	const {at, changes} = whatIf;
 	const level = options.trace ?? parent.header.level;

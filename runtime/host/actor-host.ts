@@ -76,8 +76,8 @@ export class ActorHost implements ObservedHost {
 		this.#actor = this.#create();
 	}
 
-	/** Subscribes and starts the machine; a restored one is told so. */
-	async start(): Promise<void> {
+	/** Subscribes and starts the machine; a restored one is told so, after `changed`: values of its input that are others now. */
+	async start(changed?: Readonly<Record<string, unknown>>): Promise<void> {
 		const {bus} = this.#options.ports;
 		const deliver = (frame: Frame) => this.#deliver(frame);
 		for (const pattern of patternsFor(this.kind, this.#options.run, this.id)) {
@@ -88,6 +88,7 @@ export class ActorHost implements ObservedHost {
 		const start = saved ? {snapshot: saved.snapshot} : {input};
 		observer?.starting?.(this, {...start, sequence: this.#sequence, tensors: saved?.tensors ?? []});
 		this.#actor.start();
+		if (changed) this.tell({type: 'host.changed', input: changed});
 		if (this.#options.saved) this.tell({type: 'host.restored'});
 	}
 

@@ -12,6 +12,7 @@ type Waiting = {readonly atMs: number; readonly fire: () => void | Promise<void>
 const checkEveryMs = 1000;
 
 export class WallTime implements SimTime {
+	readonly startMs = 0;
 	readonly #settled: () => Promise<void>;
 	readonly #waiting = new Set<Waiting>();
 	#clock: Clock | undefined;

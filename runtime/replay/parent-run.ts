@@ -13,6 +13,7 @@ export type ParentRun = {
 	readonly folder: string;
 	readonly run: string;
 	readonly scenario: Scenario;
+	readonly clock: 'wall' | 'virtual';
 	readonly header: TraceHeader;
 	/** `tensorflow`, `wasm` or `cpu`, as its `config.json` has it first. */
 	readonly backend: string;
@@ -26,17 +27,11 @@ type Config = {
 	readonly whatIf?: {readonly parent?: unknown};
 };
 
-/** Throws `usage` for what is no run, or a run that cannot be run again to one of its records. */
+/** Throws `usage` for what is no run, and for what is itself a what-if. */
 export async function readParent(folder: string): Promise<ParentRun> {
 	const path = join(folder, 'config.json');
 	const config = await readConfig(path);
 	const {run, scenario, clock, backend, whatIf} = config;
-	if (clock !== 'virtual') {
-		throw new CutlayerError(
-			'usage',
-			`The run in ${folder} was in real time (clock ${String(clock)}), which cannot be run again to one of its records: make it with --clock virtual, or change it from its start with cutlayer run ${path} --set path=value`,
-		);
-	}
 	if (whatIf) {
 		throw new CutlayerError(
 			'usage',
@@ -47,6 +42,7 @@ export async function readParent(folder: string): Promise<ParentRun> {
 		folder: resolve(folder),
 		run: String(run),
 		scenario: checkScenario(scenario, path),
+		clock: clock === 'virtual' ? 'virtual' : 'wall',
 		header: await headerOf(folder),
 		backend: String(backend),
 	};
@@ -76,6 +72,21 @@ export async function timeOfRecord(folder: string, n: number): Promise<number> {
 	const trace = await Trace.open(folder);
 	try {
 		return (await trace.find(String(n))).record.t;
+	} finally {
+		await trace.close();
+	}
+}
+
+/** The number of the first record at `ms` or later; the last when there is none. */
+export async function recordAtTime(folder: string, ms: number): Promise<number> {
+	const trace = await Trace.open(folder);
+	try {
+		let n = 1;
+		for await (const {head} of trace.entries()) {
+			n = head.n;
+			if (head.t >= ms) break;
+		}
+		return n;
 	} finally {
 		await trace.close();
 	}

@@ -1,5 +1,5 @@
 /**
-A run at a quiet instant, on disk: every actor's snapshot and arithmetic. Written whole or not at all; the last two are kept.
+A run at a quiet instant, on disk: every actor's snapshot and arithmetic. Written whole or not at all; the last of them are kept.
 */
 import {createHash} from 'node:crypto';
 import {mkdir, readdir, readFile, rename, rm} from 'node:fs/promises';
@@ -39,11 +39,10 @@ type Stored = {
 };
 
 const separator = '|';
-const kept = 2;
 const nameOf = (number: number) => String(number).padStart(8, '0');
 
-/** Writes the next checkpoint of `folder` and drops all but the last two. Throws `disk`; the older ones stay. */
-export async function writeCheckpoint(folder: string, checkpoint: RunCheckpoint): Promise<string> {
+/** Writes the next checkpoint of `folder` and drops all but the newest `kept`, none for 0. Throws `disk`; the older ones stay. */
+export async function writeCheckpoint(folder: string, checkpoint: RunCheckpoint, kept = 2): Promise<string> {
 	const names = await checkpointNames(folder);
 	const target = join(folder, nameOf(Number(names.at(-1) ?? -1) + 1));
 	const temporary = `${target}.tmp`;
@@ -64,7 +63,7 @@ export async function writeCheckpoint(folder: string, checkpoint: RunCheckpoint)
 			cause: error,
 		});
 	}
-	for (const old of names.slice(0, Math.max(0, names.length + 1 - kept)))
+	for (const old of kept === 0 ? [] : names.slice(0, Math.max(0, names.length + 1 - kept)))
 		await rm(join(folder, old), {recursive: true, force: true});
 	return target;
 }
@@ -80,6 +79,22 @@ export async function readCheckpoint(folder: string): Promise<RunCheckpoint> {
 		}
 	}
 	throw unusable(folder, problems.length > 0 ? problems.join('; ') : 'none was written');
+}
+
+/** A checkpoint's folder, and when it was written. */
+export type CheckpointAt = {readonly path: string; readonly clockMs: number; readonly metricsRows: number};
+
+/** Those of a folder, the oldest first; what cannot be read is left out. */
+export async function listCheckpoints(folder: string): Promise<CheckpointAt[]> {
+	const found: CheckpointAt[] = [];
+	for (const name of await checkpointNames(folder)) {
+		const text = await readFile(join(folder, name, 'actors.json'), 'utf8').catch(() => '');
+		const stored = /^\s*\{/.test(text) ? (JSON.parse(text) as Partial<Stored>) : {};
+		const {clockMs, metricsRows} = stored;
+		if (clockMs !== undefined && metricsRows !== undefined)
+			found.push({path: join(folder, name), clockMs, metricsRows});
+	}
+	return found;
 }
 
 /** Throws `checkpoint-unusable` when a folder has no checkpoint, whole or not. */

@@ -131,6 +131,8 @@ export class LiveRun {
 			this.#recorder = await this.#record();
 			this.#tracing = await this.#trace();
 			await this.#openActors(checkpoint);
+			// The header is record 0.
+			this.#world.time?.recorded?.(0);
 			for (const actor of this.#startOrder({isRestored: checkpoint !== undefined})) await actor.start();
 			this.#isStarted = true;
 			const {timeMs} = this.#options.scenario.stop;
@@ -208,7 +210,8 @@ export class LiveRun {
 	}
 
 	async #takeUp({clockMs, metricsRows}: RunCheckpoint): Promise<void> {
-		this.#clock = new WallClock(clockMs);
+		// A time of its own was begun there already.
+		if (this.#world.time?.kind !== 'virtual') this.#clock = new WallClock(clockMs);
 		this.#rows.push(...(await keepRows(this.#path(runFiles.metrics), metricsRows)));
 	}
 
@@ -414,7 +417,8 @@ export class LiveRun {
 			// Reports that were on their way belong to it: the publishers have flushed, now the recorder.
 			await this.#bus?.flush();
 			const checkpoint = {clockMs: this.#clock.now(), metricsRows: this.#rows.length, actors};
-			await writeCheckpoint(this.#path(runFiles.checkpoints), checkpoint);
+			const {keep} = this.#options.scenario.checkpoint;
+			await writeCheckpoint(this.#path(runFiles.checkpoints), checkpoint, keep);
 		} finally {
 			this.#checkpointsUnderWay--;
 			if (!this.#isInterrupted) for (const client of clients) client.resume();

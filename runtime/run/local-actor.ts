@@ -107,8 +107,8 @@ class LocalActor implements RunningActor {
 		return this.#end?.failure ?? this.#host!.failure;
 	}
 
-	start(): Promise<void> {
-		return this.#host!.start();
+	start(changed?: Readonly<Record<string, unknown>>): Promise<void> {
+		return this.#host!.start(changed);
 	}
 
 	pause(): void {

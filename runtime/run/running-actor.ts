@@ -48,8 +48,8 @@ export type ActorRequest = ActorRole & {
 };
 
 export interface RunningActor extends ActorRole, ActorStatus {
-	/** Joins the bus and begins. */
-	start(): Promise<void>;
+	/** Joins the bus and begins; `changed`, where it is possible: values of its machine's input that are others from the start. */
+	start(changed?: Readonly<Record<string, unknown>>): Promise<void>;
 	/** Stops at the next step boundary. */
 	pause(): void;
 	resume(): void;

@@ -111,20 +111,33 @@ export class SimulatedActor implements RunningActor {
 		if (this.kind === 'client') for (const source of fleetAbsences(scenario, this.id)) this.#follow(source);
 		const attached = attachOf(scenario, this.id);
 		if (attached) this.#follow([{fromMs: 0, toMs: attached.atMs, isAnnounced: false}]);
-		if (this.#away.size === 0) await this.#begin();
+		// Who is taken up from a checkpoint only to leave says no hello, which its leave might overtake.
+		if (this.#away.size === 0 && !this.#isLeftOut) await this.#begin();
+	}
+
+	/** The what-if goes without it, and has begun. */
+	get #isLeftOut(): boolean {
+		const {point} = this.#sim;
+		return point?.isReached === true && point.changes.some(one => one.kind === 'without' && one.client === this.id);
 	}
 
 	async #begin(): Promise<void> {
-		await this.#inner?.start();
+		const changes = this.#takeChanges();
+		await this.#inner?.start(changes);
 		this.#isBegun = true;
 		this.#tellChanges();
 		if (this.#isPaused) this.#inner?.pause();
 	}
 
 	#tellChanges(): void {
-		if (!this.#isBegun || Object.keys(this.#changes).length === 0) return;
-		this.#inner?.change?.(this.#changes);
+		const changes = this.#isBegun ? this.#takeChanges() : undefined;
+		if (changes) this.#inner?.change?.(changes);
+	}
+
+	#takeChanges(): Readonly<Record<string, unknown>> | undefined {
+		const changes = this.#changes;
 		this.#changes = {};
+		return Object.keys(changes).length > 0 ? changes : undefined;
 	}
 
 	#ownFaults({faults}: Scenario): Fault[] {
@@ -146,7 +159,9 @@ export class SimulatedActor implements RunningActor {
 			const {value: absence, done} = absences.next();
 			if (done) return;
 			const {fromMs, toMs} = absence as Absence;
-			if (fromMs === 0 && !this.#isBegun) {
+			// Over before the run was taken up.
+			if (toMs <= time.startMs) return next();
+			if (fromMs <= time.startMs && !this.#isBegun) {
 				this.#away.add(source);
 				presence.returnsMs.set(this.id, toMs);
 			} else time.at(fromMs, this.id, () => (holds() ? this.#leave(source, absence as Absence) : undefined));
@@ -161,7 +176,7 @@ export class SimulatedActor implements RunningActor {
 
 	/** In the middle of an event: what happens now is asked for as the next one. */
 	#change(changes: Changes): void {
-		const {time, scenario, point} = this.#sim;
+		const {time, scenario} = this.#sim;
 		const before = this.#request.scenario;
 		this.#request = {...this.#request, scenario: scenario()};
 		const known = this.#ownFaults(before);
@@ -171,8 +186,7 @@ export class SimulatedActor implements RunningActor {
 		}
 		this.#changes = changes(before);
 		time.at(time.nowMs, this.id, () => this.#tellChanges());
-		const isOut = point!.changes.some(change => change.kind === 'without' && change.client === this.id);
-		if (isOut) time.at(time.nowMs, this.id, () => this.#dropOut(true, 'as the what-if says'));
+		if (this.#isLeftOut) time.at(time.nowMs, this.id, () => this.#dropOut(true, 'as the what-if says'));
 	}
 
 	/** A client that drops out of rounds by chance: the chance is drawn when it hears of the round. */
@@ -246,7 +260,9 @@ export class SimulatedActor implements RunningActor {
 		this.#sim.presence.returnsMs.delete(this.id);
 		if (this.isDone || this.#sim.presence.isOver) return;
 		if (!this.#isBegun) return this.#begin();
-		this.#request = {...this.#request, incarnation: (this.#request.incarnation ?? 0) + 1};
+		// What it was saved as is not what it comes back as.
+		const incarnation = (this.#request.incarnation ?? 0) + 1;
+		this.#request = {...this.#request, saved: undefined, incarnation};
 		this.#inner = await this.#sim.openInner(this.#request);
 		await this.#inner.start();
 		if (this.#isPaused) this.#inner.pause();
@@ -254,7 +270,7 @@ export class SimulatedActor implements RunningActor {
 	}
 
 	async #sayLeave(reason: string): Promise<void> {
-		if (!this.#inner || !this.#isBegun) return;
+		if (!this.#inner || !(this.#isBegun || this.#request.saved)) return;
 		const {run, id} = this.#request;
 		const [incarnation, sequence] = [this.#request.incarnation ?? 0, Number.MAX_SAFE_INTEGER];
 		const frame = encodeFrame({

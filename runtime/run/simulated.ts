@@ -35,6 +35,8 @@ export type SimulationParts = Omit<LocalParts, 'connect'> & {
 	readonly connectReal?: ((name: string) => Promise<Bus>) | undefined;
 	/** From a record on the run goes otherwise. */
 	readonly whatIf?: SimulatedChange | undefined;
+	/** When a run that is taken up from a checkpoint goes on, ms; default 0. */
+	readonly startMs?: number | undefined;
 };
 
 /** What changes, and the scenario that holds from then on. */
@@ -65,13 +67,14 @@ export function simulatedWorld({
 	scenario: first,
 	rowsCut,
 	whatIf,
+	startMs,
 	clock = 'virtual',
 	...parts
 }: SimulationParts): SimulatedWorld {
 	const carrier = parts.connectReal && new Carrier(parts.connectReal);
 	const isLive = clock === 'wall';
 	const rest = carrier ? () => carrier.settled() : settled;
-	const time: SimTime = isLive ? new WallTime(rest) : new VirtualTime(rest);
+	const time: SimTime = isLive ? new WallTime(rest) : new VirtualTime(rest, startMs);
 	const point = whatIf && new ChangePoint(whatIf.whatIf);
 	let scenario = first;
 	let devices = devicesOf(scenario);
@@ -142,9 +145,10 @@ const withEmptyShards = (clients: LocalParts['clients'], faults: readonly Fault[
 function idleShareOf({compute, time, scenario: now}: Sim): Record<string, number> {
 	const scenario = now();
 	const busy = compute.busyMs();
+	const spanMs = time.nowMs - time.startMs;
 	const meanIdle = (kind: string) => {
 		const own = rolesOf(scenario).filter(role => role.kind === kind);
-		const shares = own.map(({id}) => (time.nowMs > 0 ? Math.min((busy[id] ?? 0) / time.nowMs, 1) : 0));
+		const shares = own.map(({id}) => (spanMs > 0 ? Math.min((busy[id] ?? 0) / spanMs, 1) : 0));
 		return 1 - shares.reduce((sum, share) => sum + share, 0) / own.length;
 	};
 	return {clients: meanIdle('client'), ...(scenario.mainServer && {mainServer: meanIdle('main-server')})};

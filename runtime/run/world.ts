@@ -49,6 +49,8 @@ export type WorldOptions = {
 	readonly part?: WorldPart | undefined;
 	/** In virtual time: from a record on the run goes otherwise. */
 	readonly whatIf?: SimulatedChange | undefined;
+	/** In virtual time: when the run goes on, ms; default 0. */
+	readonly startMs?: number | undefined;
 	readonly onNotice: (text: string) => void;
 	readonly onProgress: OnProgress;
 };
@@ -153,7 +155,7 @@ type Opening = {
 };
 
 async function openHere(
-	{scenario, clock, whatIf, part}: WorldOptions,
+	{scenario, clock, whatIf, startMs, part}: WorldOptions,
 	{resolved, model, modelPath, broker, data, initial}: Parts & {data: RunData; initial: NamedTensors | undefined},
 	closers: Closer[],
 ): Promise<Opening> {
@@ -168,7 +170,7 @@ async function openHere(
 	const parts = {model, compute, connect, clients, validation, initial};
 	if (clock) {
 		const connectReal = broker.url === undefined ? undefined : connect;
-		const simulation = {...parts, scenario, rowsCut, whatIf, clock, connectReal};
+		const simulation = {...parts, scenario, rowsCut, whatIf, startMs, clock, connectReal};
 		return clock === 'wall'
 			? {...(await imposedWorld(simulation)), opened}
 			: {world: simulatedWorld(simulation), opened};

@@ -9,15 +9,19 @@ import type {SimTime, StallCheck} from './time.ts';
 export class VirtualTime implements SimTime {
 	readonly #queue = new EventQueue();
 	readonly #settled: () => Promise<void>;
-	#nowMs = 0;
+	/** When the run began or was taken up, ms. */
+	readonly startMs: number;
+	#nowMs: number;
 	#isStopped = false;
 	#events = 0;
 	/** The event under way was a hop. */
 	#isHop = false;
 
 	/** `settled` resolves when every promise that could go on has gone on: then the next event may come. */
-	constructor(settled: () => Promise<void>) {
+	constructor(settled: () => Promise<void>, startMs = 0) {
 		this.#settled = settled;
+		this.startMs = startMs;
+		this.#nowMs = startMs;
 	}
 
 	/** Virtual milliseconds since the run began. */

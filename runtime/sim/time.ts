@@ -5,6 +5,8 @@ import type {Clock} from '../../protocols/ports.ts';
 import type {Cancel} from './event-queue.ts';
 
 export type SimTime = {
+	/** When the run began or was taken up, ms. */
+	readonly startMs: number;
 	/** Milliseconds since the run began. */
 	readonly nowMs: number;
 	readonly isStopped: boolean;

@@ -17,7 +17,7 @@ import {smollm2Path} from '../_helpers/shared.ts';
 import {recordsIn} from '../_helpers/traces.ts';
 import type {Row} from './rows.ts';
 
-/** CUTLAYER_BENCH_RECORDS=10000000 takes some minutes and 7 GB of the disk. */
+/** CUTLAYER_BENCH_RECORDS=10000000 takes some minutes and 9 GB of the disk. */
 const records = Number(process.env.CUTLAYER_BENCH_RECORDS ?? 200_000);
 const writtenBar = 50_000;
 const readBar = 200_000;

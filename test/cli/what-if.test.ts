@@ -145,7 +145,7 @@ test.serial('what a what-if cannot be is said with path, value and what is allow
 		t.regex(stderr, /add --loss/);
 		const config = join(run, 'config.json');
 		await writeFile(config, (await readFile(config, 'utf8')).replace('"clock": "virtual"', '"clock": "wall"'));
-		await ask(/was in real time \(clock wall\).*make it with --clock virtual/, '--at', '9');
+		await ask(/was in real time.* only from a checkpoint before record 9: it has none; make the run with/, '--at', '9');
 		t.false(existsSync(`${run}-what-if-9`));
 	}),
 );
