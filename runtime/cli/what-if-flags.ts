@@ -21,3 +21,10 @@ export const isWhatIf = ({whatIf, at, round, set, drop, delay, without}: WhatIfF
 	at !== undefined ||
 	round !== undefined ||
 	[set, drop, delay, without].some(list => list !== undefined && list.length > 0);
+
+/** How a changed run is made. */
+export type WhatIfOptions = Pick<WhatIfFlags, 'backend' | 'quiet' | 'json'> & {
+	readonly out: string;
+	/** Default the level of the parent. */
+	readonly trace?: 'off' | 'digest' | 'full';
+};

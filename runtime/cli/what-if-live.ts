@@ -12,7 +12,7 @@ import {readRows} from '../run/metrics-file.ts';
 import type {MetricsRow} from '../run/recorder.ts';
 import {hashOf} from '../trace/record.ts';
 import {execute} from './run-scenario.ts';
-import type {WhatIfOptions} from './what-if-run.ts';
+import type {WhatIfOptions} from './what-if-flags.ts';
 
 /** The changes hold before the run goes on: a client says by its hello what it is. */
 const firstRecord = 1;

@@ -9,14 +9,8 @@ import {type Change, changedScenario, changesText, checkWhatIf, type WhatIf} fro
 import {firstDifference, type ParentRun, readParent, recordOfRound, timeOfRecord} from '../replay/parent-run.ts';
 import {hashOf} from '../trace/record.ts';
 import {execute} from './run-scenario.ts';
-import type {WhatIfFlags} from './what-if-flags.ts';
+import type {WhatIfFlags, WhatIfOptions} from './what-if-flags.ts';
 import {runFromCheckpoint} from './what-if-live.ts';
-
-export type WhatIfOptions = Pick<WhatIfFlags, 'backend' | 'quiet' | 'json'> & {
-	readonly out: string;
-	/** Default the level of the parent. */
-	readonly trace?: 'off' | 'digest' | 'full';
-};
 
 /** `cutlayer replay --what-if`: exits as a run does, and 1 when the parent could not be run again as it was. */
 export async function replayWhatIf(folder: string, flags: WhatIfFlags): Promise<void> {
