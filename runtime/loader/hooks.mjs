@@ -1,5 +1,6 @@
 /**
-The loader hook, run in Node's loader thread: an import of a bundled package goes to its bundle, all else goes on as it would.
+The loader hook, run in Node's loader thread: an import of a bundled package goes to its bundle, and TypeScript is always a module,
+also in a folder whose package.json does not say so. All else goes on as it would.
 */
 
 /** @type {Record<string, string>} The bundle's URL by what is imported. */
@@ -9,7 +10,9 @@ export function initialize(/** @type {Record<string, string>} */ data) {
 	places = data;
 }
 
-export function resolve(specifier, context, next) {
+export async function resolve(specifier, context, next) {
 	const url = places[specifier];
-	return url === undefined ? next(specifier, context) : {url, format: 'module', shortCircuit: true};
+	if (url !== undefined) return {url, format: 'module', shortCircuit: true};
+	const found = await next(specifier, context);
+	return new URL(found.url).pathname.endsWith('.ts') ? {...found, format: 'module'} : found;
 }

@@ -7,5 +7,4 @@ import {register as registerTypeScript} from 'tsx/esm/api';
 import {bundlePackages, bundlesFolder} from './packages.mjs';
 
 registerTypeScript();
-const places = await bundlePackages(bundlesFolder());
-if (Object.keys(places).length > 0) register('./hooks.mjs', {parentURL: import.meta.url, data: places});
+register('./hooks.mjs', {parentURL: import.meta.url, data: await bundlePackages(bundlesFolder())});

@@ -49,3 +49,13 @@ test('a program that registers gets the bundles, and the rest from where it is',
 	t.regex(bundled, /node_modules\/\.cache\/cutlayer\/[\da-f]{16}\/typebox\.mjs$/);
 	t.regex(other, /node_modules\/xstate\//);
 });
+
+test('a scenario in a folder that is no package is a module all the same', async t => {
+	await inFolder(async folder => {
+		const file = path.join(folder, 'mine.ts');
+		writeFileSync(file, 'export default {name: "mine"} as const;\n');
+		const code = `console.log((await import(${JSON.stringify(file)})).default.name)`;
+		const args = ['--import=./runtime/loader/register.mjs', '--input-type=module', '--eval', code];
+		t.is((await run(process.execPath, args)).stdout, 'mine\n');
+	});
+});
