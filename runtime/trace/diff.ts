@@ -121,6 +121,8 @@ const tensorsOf = ({tensors = {}}: InputRecord | Extract<Command, {send: string}
 function withoutPlace(value: unknown): unknown {
 	if (Array.isArray(value)) return value.map(withoutPlace);
 	if (typeof value !== 'object' || value === null) return value;
-	const kept = Object.entries(value).filter(([name]) => !['handle', 'timeMs', 'bytesUp', 'bytesDown'].includes(name));
+	const kept = Object.entries(value).filter(
+		([name]) => !['handle', 'timeMs', 'atMs', 'bytesUp', 'bytesDown'].includes(name),
+	);
 	return Object.fromEntries(kept.map(([name, inner]) => [name, withoutPlace(inner)]));
 }
