@@ -4,6 +4,7 @@ happens when that many real milliseconds have passed. It waits for nobody, so th
 */
 import {errorText} from '../../protocols/errors.ts';
 import type {Clock} from '../../protocols/ports.ts';
+import {actorClock} from '../sim/actor-clock.ts';
 import type {SimTime, StallCheck} from '../sim/time.ts';
 import {WallClock} from './clock.ts';
 
@@ -45,24 +46,7 @@ export class WallTime implements SimTime {
 	}
 
 	clockOf(actor: string): Clock {
-		const timers = new Map<number, () => void>();
-		let next = 1;
-		return {
-			now: () => this.nowMs,
-			setTimeout: (fire, delayMs) => {
-				const id = next++;
-				const due = () => {
-					timers.delete(id);
-					fire();
-				};
-				timers.set(id, this.at(this.nowMs + delayMs, actor, due));
-				return id;
-			},
-			clearTimeout: id => {
-				timers.get(id)?.();
-				timers.delete(id);
-			},
-		};
+		return actorClock(this, actor);
 	}
 
 	async run(check: StallCheck = () => undefined): Promise<string | undefined> {

@@ -2,7 +2,8 @@
 Virtual time: it stands still while anything happens and jumps to the next event when nothing is left to do.
 It never reads a real clock.
 */
-import type {Clock, TimerId} from '../../protocols/ports.ts';
+import type {Clock} from '../../protocols/ports.ts';
+import {actorClock} from './actor-clock.ts';
 import {type Cancel, EventQueue} from './event-queue.ts';
 import type {SimTime, StallCheck} from './time.ts';
 
@@ -54,26 +55,8 @@ export class VirtualTime implements SimTime {
 		});
 	}
 
-	/** The clock of one actor: its timers come in its place among events of the same instant. */
 	clockOf(actor: string): Clock {
-		const timers = new Map<TimerId, Cancel>();
-		let next = 1;
-		return {
-			now: () => this.#nowMs,
-			setTimeout: (fire, delayMs) => {
-				const id = next++;
-				const due = () => {
-					timers.delete(id);
-					fire();
-				};
-				timers.set(id, this.at(this.#nowMs + delayMs, actor, due));
-				return id;
-			},
-			clearTimeout: id => {
-				timers.get(id)?.();
-				timers.delete(id);
-			},
-		};
+		return actorClock(this, actor);
 	}
 
 	/**
