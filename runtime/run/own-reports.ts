@@ -4,6 +4,7 @@ nothing. A client may hear neither the others nor itself there.
 */
 import type {Bus, Frame} from '../../protocols/ports.ts';
 import {subjectMatches} from '../../protocols/subjects.ts';
+import {wrapBus} from '../bus/wrap.ts';
 
 type Connect = (name: string) => Promise<Bus>;
 
@@ -13,7 +14,7 @@ export function ownReports(connect: Connect): {readonly actor: Connect; readonly
 	return {
 		actor: async name => {
 			const bus = await connect(name);
-			return withChanges(bus, {
+			return wrapBus(bus, {
 				publish(frame) {
 					bus.publish(frame);
 					for (const hear of hearers) hear(frame);
@@ -22,7 +23,7 @@ export function ownReports(connect: Connect): {readonly actor: Connect; readonly
 		},
 		recorder: async name => {
 			const bus = await connect(name);
-			return withChanges(bus, {
+			return wrapBus(bus, {
 				// What it hears has never left this process.
 				flush: () => Promise.resolve(),
 				subscribe(pattern, deliver) {
@@ -36,13 +37,3 @@ export function ownReports(connect: Connect): {readonly actor: Connect; readonly
 		},
 	};
 }
-
-const withChanges = (bus: Bus, changes: Partial<Pick<Bus, 'publish' | 'subscribe' | 'flush'>>): Bus => ({
-	get maxPayloadBytes() {
-		return bus.maxPayloadBytes;
-	},
-	publish: changes.publish ?? (frame => bus.publish(frame)),
-	subscribe: changes.subscribe ?? ((pattern, deliver) => bus.subscribe(pattern, deliver)),
-	flush: changes.flush ?? (() => bus.flush()),
-	close: () => bus.close(),
-});

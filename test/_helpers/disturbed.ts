@@ -1,11 +1,13 @@
 /**
 Runs over buses that lose, double and delay frames, each by a fate drawn from a seed.
 */
+
 import type {Bus, Frame} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
+import {wrapBus} from '../../runtime/bus/wrap.ts';
 import {randomStream} from '../../runtime/random.ts';
 import {checkTrace} from '../../runtime/trace/invariants.ts';
-import {runIn, type TinyBench, withRunFolder, wrapBus} from './tiny-run.ts';
+import {runIn, type TinyBench, withRunFolder} from './tiny-run.ts';
 import {withTrace} from './traces.ts';
 
 /** Shares of frames: lost, delivered twice, and held back for some turns so that later frames come before them. */

@@ -5,7 +5,7 @@ import {mkdtemp, rm} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {checkScenario} from '../../protocols/check-scenario.ts';
-import type {Bus, Compute} from '../../protocols/ports.ts';
+import type {Compute} from '../../protocols/ports.ts';
 import type {Scenario, ScenarioFile} from '../../protocols/scenario.ts';
 import {f32View, type NamedTensors} from '../../protocols/tensor.ts';
 import {fromWireFormat} from '../../protocols/wire-formats.ts';
@@ -168,15 +168,4 @@ export const plainAdapter = (tensors: NamedTensors): AdapterTensors =>
 export const wholeAdapter = ({adapters}: RunResult): AdapterTensors => ({
 	...plainAdapter(adapters!.client),
 	...plainAdapter(adapters!.server),
-});
-
-/** A connection that may change what passes through it. */
-export const wrapBus = (bus: Bus, changes: Partial<Pick<Bus, 'publish' | 'subscribe' | 'flush'>>): Bus => ({
-	get maxPayloadBytes() {
-		return bus.maxPayloadBytes;
-	},
-	publish: changes.publish ?? (frame => bus.publish(frame)),
-	subscribe: changes.subscribe ?? ((pattern, deliver) => bus.subscribe(pattern, deliver)),
-	flush: changes.flush ?? (() => bus.flush()),
-	close: () => bus.close(),
 });

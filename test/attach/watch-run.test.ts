@@ -6,7 +6,7 @@ import type {Bus} from '../../protocols/ports.ts';
 import {askControl} from '../../runtime/attach/ask.ts';
 import {watchRun} from '../../runtime/attach/watch-run.ts';
 import {createMemoryBroker} from '../../runtime/bus/memory.ts';
-import {wrapBus} from '../_helpers/tiny-run.ts';
+import {wrapBus} from '../../runtime/bus/wrap.ts';
 
 const speaker = {kind: 'client', id: 'kim', incarnation: 0} as const;
 

@@ -4,9 +4,10 @@ import type {Frame} from '../../protocols/ports.ts';
 import {parseSubject} from '../../protocols/subjects.ts';
 import {f32View, i32View, type NamedTensors, type Tensor, tensorOf} from '../../protocols/tensor.ts';
 import {createMemoryBroker} from '../../runtime/bus/memory.ts';
+import {wrapBus} from '../../runtime/bus/wrap.ts';
 import {randomStream} from '../../runtime/random.ts';
 import {nativeBackend} from '../_helpers/backend.ts';
-import {lossesOf, plainAdapter, tinyBench, tinyScenario, wrapBus} from '../_helpers/tiny-run.ts';
+import {lossesOf, plainAdapter, tinyBench, tinyScenario} from '../_helpers/tiny-run.ts';
 
 const bench = await tinyBench(await nativeBackend(), 'tiny-gpt2');
 const {hidden, vocabulary} = bench.model.config;

@@ -1,11 +1,13 @@
 /**
 The end of a run reaches everybody, also who misses its first announcement.
 */
+
 import test from 'ava';
 import type {Frame} from '../../protocols/ports.ts';
 import {createMemoryBroker} from '../../runtime/bus/memory.ts';
+import {wrapBus} from '../../runtime/bus/wrap.ts';
 import {nativeBackend} from '../_helpers/backend.ts';
-import {lossesOf, tinyBench, tinyScenario, wrapBus} from '../_helpers/tiny-run.ts';
+import {lossesOf, tinyBench, tinyScenario} from '../_helpers/tiny-run.ts';
 
 const scenario = tinyScenario({timing: {heartbeatMs: 20, leaseMs: 0}});
 const bench = await tinyBench(await nativeBackend(), 'tiny-gpt2');

@@ -4,20 +4,13 @@ import type {ScenarioFile} from '../../protocols/scenario.ts';
 import {startBroker} from '../../runtime/bus/broker.ts';
 import {createMemoryBroker} from '../../runtime/bus/memory.ts';
 import {connectNats} from '../../runtime/bus/nats.ts';
+import {wrapBus} from '../../runtime/bus/wrap.ts';
 import {findBroker} from '../../runtime/setup/find-broker.ts';
 import {nativeBackend} from '../_helpers/backend.ts';
 import {runDisturbed} from '../_helpers/disturbed.ts';
 import {adapterDifference, differenceMax, relativeMax} from '../_helpers/golden.ts';
 import {testWith} from '../_helpers/optional.ts';
-import {
-	lossesOf,
-	plainAdapter,
-	randomBatch,
-	tinyBench,
-	tinyScenario,
-	wholeAdapter,
-	wrapBus,
-} from '../_helpers/tiny-run.ts';
+import {lossesOf, plainAdapter, randomBatch, tinyBench, tinyScenario, wholeAdapter} from '../_helpers/tiny-run.ts';
 
 const bench = await tinyBench(await nativeBackend(), 'tiny-gpt2');
 const binary = findBroker()?.binary;
