@@ -35,6 +35,8 @@ export type ConductorOptions = {
 	readonly bus: Bus;
 	readonly scenario: Scenario;
 	readonly agreement: Agreement;
+	/** Whom the fed server tells of every round, beside its cohort. */
+	readonly watchers: readonly string[];
 	/** Age of the run, ms. */
 	readonly now: () => number;
 	/** The actors of this process; empty until they have started. */
@@ -54,6 +56,7 @@ export class Conductor {
 	readonly #voice: Voice;
 	readonly #members: Members;
 	readonly #unsubscribes: Unsubscribe[];
+	readonly #watchers: Set<string>;
 	#scenario: Scenario;
 	#isPaused = false;
 
@@ -61,6 +64,7 @@ export class Conductor {
 		const {run, bus, scenario} = options;
 		this.#options = options;
 		this.#scenario = scenario;
+		this.#watchers = new Set(options.watchers);
 		this.#voice = new Voice(bus, {kind: 'conductor', id: conductorId, incarnation: 0});
 		this.#members = new Members(bus, run);
 		this.#unsubscribes = [
@@ -132,7 +136,7 @@ export class Conductor {
 		try {
 			if (kind === 'evaluator' && asked.body.command !== 'evaluate')
 				throw new Refusal('An evaluator may not change a run: use cutlayer ctl');
-			const text = this.#carryOut(asked.body);
+			const text = this.#carryOut(asked.body, id);
 			this.#options.onNotice(`${id}: ${text}`);
 			answer(true, text);
 		} catch (error) {
@@ -140,7 +144,7 @@ export class Conductor {
 		}
 	}
 
-	#carryOut({command, actor, value}: Body<'control'>): string {
+	#carryOut({command, actor, value}: Body<'control'>, asker: string): string {
 		if (this.#members.isOver) throw new Refusal('The run is over: nothing can be changed any more');
 		switch (command) {
 			case 'pause':
@@ -158,7 +162,7 @@ export class Conductor {
 			case 'wire':
 				return this.#changeWire(value);
 			case 'evaluate':
-				return this.#evaluate();
+				return this.#evaluate(asker);
 		}
 	}
 
@@ -225,7 +229,10 @@ export class Conductor {
 	}
 
 	/** The main server shows its adapter from now on, for an evaluator that the scenario did not foresee. */
-	#evaluate(): string {
+	#evaluate(asker: string): string {
+		this.#watchers.add(asker);
+		// Where openings go to the clients chosen alone, it is told of each as well.
+		this.#ownOf('fed-server').change?.({watchers: [...this.#watchers]});
 		if (!this.#scenario.mainServer) return 'nothing to show';
 		const main = this.#options.actors().find(({kind}) => kind === 'main-server');
 		if (!main?.change) {

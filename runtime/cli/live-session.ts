@@ -7,7 +7,7 @@ import type {Speaker} from '../attach/voice.ts';
 import {watchRun} from '../attach/watch-run.ts';
 import {inputChanges, specOf} from '../run/change.ts';
 import {LiveRun, type LiveRunOptions, type RunResult} from '../run/live-run.ts';
-import {agreementOf} from '../run/plan.ts';
+import {agreementOf, watchersOf} from '../run/plan.ts';
 import type {ActorRole} from '../run/running-actor.ts';
 import type {OpenWorld, WorldPart} from '../run/world.ts';
 import type {RunView} from './run-view.ts';
@@ -57,6 +57,7 @@ async function conduct(open: OpenWorld, {scenario, run, view}: SessionOptions, l
 		scenario,
 		bus: await open.world.connect('conductor'),
 		agreement: agreementOf(scenario, open.model),
+		watchers: watchersOf(scenario),
 		now: () => live.ageMs,
 		actors: () => live.actors,
 		changesOf: (actor, before, after) => inputChanges(actor as ActorRole, before, after, open.model),

@@ -276,13 +276,19 @@ const presentAtStart = (scenario: Scenario): number =>
 const stepsTotal = ({training: {steps, stepsPerRound}, stop}: Scenario): number =>
 	Math.min(steps, (stop.rounds ?? Number.POSITIVE_INFINITY) * stepsPerRound);
 
+/** Who hears of every round beside its cohort. */
+export const watchersOf = (scenario: Scenario): string[] => [
+	...(scenario.mainServer ? [mainServerId] : []),
+	...evaluatorIds(scenario),
+];
+
 export const fedServerInput = (scenario: Scenario, agreement: Agreement, incarnation: number): FedServerInput => ({
 	serverId: fedServerId,
 	incarnation,
 	agreement,
 	clientsExpected: presentAtStart(scenario),
 	hasMainServer: scenario.mainServer,
-	watchers: [...(scenario.mainServer ? [mainServerId] : []), ...evaluatorIds(scenario)],
+	watchers: watchersOf(scenario),
 	stepsPerRound: scenario.training.stepsPerRound,
 	stepsTotal: stepsTotal(scenario),
 	aggregationsTotal: Math.min(aggregationsOf(scenario), scenario.stop.rounds ?? Number.POSITIVE_INFINITY),
