@@ -150,7 +150,7 @@ testWith(binary)('a running run is joined, watched, changed and left, and refuse
 		);
 		t.deepEqual(
 			told.filter(type => type.startsWith('host.')),
-			['host.pause', 'host.changed', 'host.changed', 'host.resume', 'host.pause'],
+			['host.pause', 'host.changed', 'host.changed', 'host.resume', 'host.changed', 'host.pause'],
 		);
 		const replayed = await callCutlayer(['replay', out('run')]);
 		t.is(replayed.code, 0, replayed.stdout);
