@@ -35,6 +35,11 @@ export interface Bus {
 	readonly maxPayloadBytes: number;
 	/** Queues a frame and returns at once; throws `broker-limit` when the body is over `maxPayloadBytes`. */
 	publish(frame: Frame): void;
+	/**
+	Resolves once a stream of the broker has the frame, however often it must be said; a repeat is known by its id.
+	Rejects when the broker takes no such frame or the connection is closed. Absent where no broker keeps streams.
+	*/
+	keep?(frame: Frame, id: string): Promise<void>;
 	/** Calls `deliver` for each frame whose subject matches. An exception of `deliver` is reported, never passed to the bus. */
 	subscribe(pattern: string, deliver: (frame: Frame) => void): Unsubscribe;
 	/** Resolves when everything published so far has reached the broker and every subscription made so far is active. */

@@ -6,16 +6,18 @@ import {type ConnectionOptions, connect, type Msg, type NatsConnection, NatsErro
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {narrowed} from '../../protocols/permissions.ts';
 import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
+import {serversOf, withoutSecrets} from './addresses.ts';
 import {chunked} from './chunked.ts';
 import type {BrokerCredentials} from './credentials.ts';
 import {Inbox} from './inbox.ts';
+import {keepIn} from './keep.ts';
 import {frameOf, headerRoomBytes, natsHeadersOf} from './nats-headers.ts';
 import {Outbox} from './outbox.ts';
 import {type BusProblem, deliverSafely, frameTooLarge, reportTo} from './problems.ts';
 
 /** Where and how to connect. */
 export type NatsOptions = {
-	/** `nats://host:port` or `tls://host:port`; may carry user and password. */
+	/** `nats://host:port` or `tls://host:port`, or several of one cluster with commas between; may carry user and password. */
 	readonly url: string;
 	/** What the server calls this connection in its lists. */
 	readonly name: string;
@@ -42,6 +44,7 @@ export type NatsOptions = {
 
 /** A bus with what only NATS has. Frames longer than the server's limit are chunked. */
 export interface NatsBus extends Bus {
+	keep(frame: Frame, id: string): Promise<void>;
 	/** The address, without user and password. */
 	readonly url: string;
 	readonly isConnected: boolean;
@@ -79,7 +82,7 @@ class Backoff {
 function connectionOptions(options: NatsOptions, retry: Backoff): ConnectionOptions {
 	const {url, name, creds, user, pass, tls, inboxPrefix, connectTimeoutMs = 5000} = options;
 	return {
-		servers: url,
+		servers: serversOf(url),
 		name,
 		timeout: connectTimeoutMs,
 		reconnect: true,
@@ -211,6 +214,12 @@ class Nats implements NatsBus {
 		);
 	}
 
+	keep(frame: Frame, id: string): Promise<void> {
+		if (frame.body.byteLength > this.wireLimitBytes)
+			return Promise.reject(frameTooLarge(frame, frame.body.byteLength, this.wireLimitBytes));
+		return keepIn(this, frame, id);
+	}
+
 	subscribe(pattern: string, deliver: (frame: Frame) => void): Unsubscribe {
 		return this.whole.subscribe(pattern, deliver);
 	}
@@ -309,6 +318,3 @@ function unreachable({url}: {readonly url: string}, thrown: unknown): CutlayerEr
 		{cause: thrown},
 	);
 }
-
-/** An address without user and password. */
-export const withoutSecrets = (url: string): string => url.replace(/\/\/[^@/]*@/, '//');

@@ -8,6 +8,7 @@ import type {Frame} from '../../protocols/ports.ts';
 import {checkId} from '../../protocols/subjects.ts';
 import type {NatsBus} from './nats.ts';
 import {frameOf} from './nats-headers.ts';
+import {replicasOf} from './replicas.ts';
 
 /** How long the broker keeps what nobody reads, ms. */
 const keptMs = 7 * 24 * 3_600_000;
@@ -25,6 +26,7 @@ export async function openTraceStream(bus: NatsBus, run: string): Promise<void> 
 			retention: RetentionPolicy.Limits,
 			storage: StorageType.File,
 			max_age: nanos(keptMs),
+			num_replicas: replicasOf(bus.connection),
 		});
 	} catch (error) {
 		throw new CutlayerError(

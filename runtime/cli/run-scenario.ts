@@ -8,7 +8,7 @@ import {checkScenario} from '../../protocols/check-scenario.ts';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {changesText} from '../../protocols/what-if.ts';
-import {withoutSecrets} from '../bus/nats.ts';
+import {withoutSecrets} from '../bus/addresses.ts';
 import {type CheckpointAt, checkHasCheckpoint} from '../run/checkpoint.ts';
 import {checkRunFolder, createRunFolder, readJson, replaceJson, runFiles} from '../run/folder.ts';
 import type {RunResult} from '../run/live-run.ts';

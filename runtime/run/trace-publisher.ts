@@ -7,8 +7,11 @@ import type {Bus} from '../../protocols/ports.ts';
 import {partFrame, type TracePart} from '../../protocols/trace-parts.ts';
 import type {TraceFile} from '../trace/file.ts';
 
+/** A connection to a broker that keeps streams. */
+export type KeepingBus = Required<Pick<Bus, 'keep'>> & Pick<Bus, 'close'>;
+
 export type PublisherOptions = {
-	readonly bus: Bus;
+	readonly bus: KeepingBus;
 	readonly subject: string;
 	readonly onNotice: (text: string) => void;
 	/** Bytes that may wait; default 16 MiB. */
@@ -18,13 +21,13 @@ export type PublisherOptions = {
 };
 
 const partBytesMax = 128 << 10;
-const inFlightBytesMax = 1 << 20;
 
 export class TracePublisher {
 	readonly #options: PublisherOptions;
 	readonly #queueBytesMax: number;
 	#queue: TracePart[] = [];
 	#queueBytes = 0;
+	#said = 0;
 	#isLateSaid = false;
 	#publishing: Promise<void> | undefined;
 
@@ -88,14 +91,10 @@ export class TracePublisher {
 	async #publish(): Promise<void> {
 		const {bus, subject} = this.#options;
 		while (this.#queue.length > 0) {
-			let bytes = 0;
-			while (this.#queue.length > 0 && bytes < inFlightBytesMax) {
-				const part = this.#queue.shift()!;
-				bytes += part.bytes.byteLength;
-				bus.publish(partFrame(subject, part));
-			}
-			await bus.flush().catch(() => undefined);
-			this.#queueBytes -= bytes;
+			const part = this.#queue.shift()!;
+			// One at a time: a piece that must be said again stays before those after it.
+			await bus.keep(partFrame(subject, part), `${subject} ${this.#said++}`).catch(() => this.#lose());
+			this.#queueBytes -= part.bytes.byteLength;
 		}
 	}
 }

@@ -3,6 +3,7 @@ The trace of a run: opens the stream of this process in the run folder and close
 */
 import {readdir} from 'node:fs/promises';
 import {basename, join} from 'node:path';
+import {CutlayerError} from '../../protocols/errors.ts';
 import type {Bus, Clock} from '../../protocols/ports.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
 import {traceSubject} from '../../protocols/trace-parts.ts';
@@ -12,7 +13,7 @@ import type {EndRecord, TraceHeader, TraceLevel} from '../trace/format.ts';
 import {hashOf, TraceRecorder} from '../trace/record.ts';
 import {runFiles} from './folder.ts';
 import {fullDisk} from './full-disk.ts';
-import {TracePublisher} from './trace-publisher.ts';
+import {type KeepingBus, TracePublisher} from './trace-publisher.ts';
 
 /** What is recorded, and what of the run's surroundings equal runs share. */
 export type TraceOptions = {
@@ -77,8 +78,14 @@ export async function openTracing(options: TracingOptions): Promise<Tracing | un
 }
 
 async function openPublisher({run, connect, onNotice}: TracingOptions, name: string): Promise<TracePublisher> {
-	return new TracePublisher({bus: await connect('trace'), subject: traceSubject(run, name), onNotice});
+	const bus = await connect('trace');
+	if (!isKeeping(bus))
+		throw new CutlayerError('usage', 'Expected a broker that can keep the trace, found a bus without streams');
+	return new TracePublisher({bus, subject: traceSubject(run, name), onNotice});
 }
+
+/** Only a broker with streams keeps what is published. */
+const isKeeping = (bus: Bus): bus is Bus & KeepingBus => bus.keep !== undefined;
 
 /** The index can be made again and stays here. */
 async function openPublished(path: string, publisher: TracePublisher): Promise<TraceFile> {

@@ -74,10 +74,7 @@ test.serial('a broker that is slower than the run costs pieces: that is said the
 				let release: () => void = () => undefined;
 				const held = new Promise<void>(resolve => (release = resolve));
 				const slow = {
-					maxPayloadBytes: bus.maxPayloadBytes,
-					publish: (frame: Parameters<typeof bus.publish>[0]) => bus.publish(frame),
-					subscribe: () => () => undefined,
-					flush: () => held.then(() => bus.flush()),
+					keep: (...part: Parameters<typeof bus.keep>) => held.then(() => bus.keep(...part)),
 					close: () => bus.close(),
 				};
 				const publisher = new TracePublisher({bus: slow, subject, onNotice, queueBytesMax: 3000});
