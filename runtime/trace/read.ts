@@ -33,7 +33,8 @@ export type Range = {
 type Frame = readonly [bytes: Buffer, offset: number, length: number, place: Place];
 type ReadFrame<T> = (...frame: Frame) => T;
 
-const chunkBytes = 256 << 10;
+/** A block of the file; a record that is longer is read alone. */
+const chunkBytes = 512 << 10;
 const magicBytes = 32;
 
 /** The head of a record, and the way to the whole; it holds the bytes around. A class, since it is made for every record. */
