@@ -2,9 +2,10 @@ import test from 'ava';
 import {parse} from 'csv-parse/sync';
 import {toCsv, toJsonLines} from '../../runtime/trace/export.ts';
 import {toPerfetto} from '../../runtime/trace/perfetto.ts';
-import type {Trace} from '../../runtime/trace/trace.ts';
+import {commandsOf, type Trace} from '../../runtime/trace/trace.ts';
 import {FakeCompute} from '../_helpers/fake-compute.ts';
 import {recordRun, withFolder} from '../_helpers/recorded-run.ts';
+import {breachesOf, type TraceEvent} from '../_helpers/trace-events.ts';
 import {recordsIn, withTrace} from '../_helpers/traces.ts';
 
 async function textOf(folder: string, format: (trace: Trace) => AsyncGenerator<string>): Promise<string> {
@@ -15,68 +16,70 @@ async function textOf(folder: string, format: (trace: Trace) => AsyncGenerator<s
 	});
 }
 
-type Event = {
-	ph: string;
-	name: string;
-	pid: number;
-	tid: number;
-	ts: number;
-	dur: number;
-	id?: string;
-	bp?: string;
-	cat?: string;
-	args?: Record<string, unknown>;
-};
+const eventsOf = async (folder: string) =>
+	(JSON.parse(await textOf(folder, toPerfetto)) as {traceEvents: TraceEvent[]}).traceEvents;
 
-const isWhole = (value: unknown) => Number.isSafeInteger(value) && Number(value) >= 0;
-
-/** Slices of one track lie inside each other or apart. */
-function areNested(slices: readonly Event[]): boolean {
-	const open: number[] = [];
-	const ordered = slices.toSorted((a, b) => a.ts - b.ts || b.dur - a.dur);
-	return ordered.every(({ts, dur}) => {
-		while (open.length > 0 && open.at(-1)! <= ts) open.pop();
-		const fits = open.length === 0 || ts + dur <= open.at(-1)!;
-		open.push(ts + dur);
-		return fits;
-	});
-}
-
-test('the Perfetto file keeps the rules of trace events', t =>
+test('the Perfetto file keeps the rules of trace events and shows actors, passes, waiting, messages, bytes and staleness', t =>
 	withFolder(async folder => {
 		const compute = new FakeCompute(() => new Promise(setImmediate));
 		await recordRun({folder, compute});
 		const records = await recordsIn(folder);
-		const {traceEvents} = JSON.parse(await textOf(folder, toPerfetto)) as {traceEvents: Event[]};
-		for (const {ph, name, pid, tid, ts, dur} of traceEvents) {
-			t.true(['X', 'M', 's', 'f', 'C'].includes(ph) && name.length > 0 && isWhole(pid) && isWhole(tid));
-			if (ph !== 'M') t.true(isWhole(ts));
-			if (ph === 'X') t.true(isWhole(dur) && dur > 0);
-		}
-		const of = (ph: string) => traceEvents.filter(event => event.ph === ph);
-		const actors = of('M').map(({args}) => args?.name);
-		t.deepEqual(actors.toSorted(), ['c0', 'c1', 'c2', 'evaluator', 'fed', 'main']);
-		t.is(new Set(of('M').map(({tid}) => tid)).size, actors.length);
-		for (const {tid} of of('M')) t.true(areNested(of('X').filter(slice => slice.tid === tid)));
-		const [starts, ends] = [of('s'), of('f')];
-		t.is(starts.length, records.filter(record => record.kind === 'input' && record.message !== undefined).length);
-		t.is(new Set(starts.map(({id}) => id)).size, starts.length);
-		for (const [index, start] of starts.entries()) {
-			const end = ends[index]!;
-			t.true(
-				end.id === start.id && end.name === start.name && end.cat === start.cat && end.ts >= start.ts && end.bp === 'e',
-			);
-			// An arrow begins and ends at a slice of its track.
-			for (const {tid, ts} of [start, end])
-				t.true(of('X').some(slice => slice.tid === tid && slice.ts <= ts && ts <= slice.ts + slice.dur));
-		}
+		const events = await eventsOf(folder);
+		t.deepEqual(breachesOf(events), []);
+		const of = (ph: string) => events.filter(event => event.ph === ph);
+		const names = of('M').map(({args}) => args?.name);
+		const actors = ['c0', 'c1', 'c2', 'evaluator', 'fed', 'main'];
+		t.deepEqual(names.toSorted(), [...actors, 'actors', 'links', ...actors.map(actor => `to ${actor}`)].toSorted());
+		const arrived = records.flatMap(record => (record.kind === 'input' && record.message ? [record.message] : []));
+		t.is(of('s').length, arrived.length);
+		t.deepEqual(
+			of('b').map(({args}) => args?.message),
+			arrived,
+		);
 		const passes = of('X')
 			.filter(({cat}) => cat === 'pass')
 			.map(({name}) => name);
 		for (const name of ['forward', 'backward', 'mainStep', 'aggregate']) t.true(passes.includes(name));
 		t.true(of('X').some(({cat}) => cat === 'waiting'));
-		for (const {args} of of('C')) t.true(Object.values(args!).every(value => Number.isFinite(value)));
-		t.true(of('C').some(({name}) => /staleness/i.test(name)) && of('C').some(({name}) => name === 'bytes sent by c0'));
+		for (const name of ['serverStaleness of c1', 'gradientStaleness of c1', 'adapterStalenessMax of fed'])
+			t.true(
+				of('C').some(counter => counter.name === name),
+				name,
+			);
+		// The sums at the end are those of the records.
+		const bytes = new Map(
+			records.flatMap(record =>
+				commandsOf(record).flatMap(one => ('send' in one ? [[one.id, one.bytes] as const] : [])),
+			),
+		);
+		const received = records.filter(record => record.kind === 'input' && record.actor === 'main' && record.message);
+		t.is(
+			of('C').findLast(({name}) => name === 'bytes received by main')!.args!.bytes,
+			received.reduce((total, record) => total + bytes.get((record as {message: string}).message)!, 0),
+		);
+	}));
+
+test('a file that breaks a rule of trace events is found out', t =>
+	withFolder(async folder => {
+		await recordRun({folder});
+		const events = await eventsOf(folder);
+		const isBroken = (expected: RegExp, change: (all: TraceEvent[]) => TraceEvent[]) =>
+			t.regex(breachesOf(change(structuredClone(events))).join('\n'), expected);
+		const without = (ph: string) => (all: TraceEvent[]) =>
+			all.toSpliced(
+				all.findIndex(one => one.ph === ph),
+				1,
+			);
+		isBroken(/never ends/, without('e'));
+		isBroken(/ends and never began/, without('b'));
+		isBroken(/starts and never finishes/, without('f'));
+		isBroken(/without a start/, without('s'));
+		isBroken(/has no name/, without('M'));
+		isBroken(/dur -1/, all => all.map(one => (one.ph === 'X' ? {...one, dur: -1} : one)));
+		isBroken(/ts NaN/, all => all.map(one => ({...one, ts: Number.NaN})));
+		isBroken(/overlaps another slice/, all => all.map(one => (one.ph === 'X' ? {...one, dur: one.dur + one.ts} : one)));
+		isBroken(/goes back/, all => all.toReversed());
+		isBroken(/phase that is unknown/, all => all.map(one => ({...one, ph: 'Q'})));
 	}));
 
 test('CSV and JSON lines have a row for every record', t =>
