@@ -13,8 +13,8 @@ class NotPlain extends Error {}
 const root = shapeOf([], new Uint8Array(0));
 
 // One reading at a time, never across a wait: members of an object would cost half as much again.
-let bytes = Buffer.alloc(0);
-let view = new DataView(bytes.buffer);
+let bytes: Buffer = Buffer.alloc(0);
+let view: DataView = new DataView(bytes.buffer);
 let place = 0;
 let begin = 0;
 let end = 0;
