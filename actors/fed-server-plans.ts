@@ -5,6 +5,7 @@ import type {AggregationPlan} from '../protocols/aggregation.ts';
 import type {PassInput} from '../protocols/events.ts';
 import {entriesOf, entryOf, keysOf, valuesOf, withEntry} from '../protocols/table.ts';
 import type {TensorHandle} from '../protocols/tensor.ts';
+import {uploadsByRound} from './counted-uploads.ts';
 import {type FedServerContext, isCarrying, isOwnPace, isSurveyed, type Upload} from './fed-server-context.ts';
 import {isAwaited} from './fed-server-messages.ts';
 import {planAggregation} from './policies/aggregation.ts';
@@ -39,8 +40,9 @@ export function aggregatePass(context: FedServerContext): PassInput {
 	const planned = planOf(context, counting);
 	const plan = {...planned, ...sharedWeights(context, planned.members)};
 	const tensors: Record<string, TensorHandle> = shared ? {shared} : {};
-	for (const [index, {client, round}] of plan.members.entries()) {
-		const upload = counting.find(one => one.client === client && one.round === round)!;
+	const uploadOf = uploadsByRound(counting);
+	for (const [index, member] of plan.members.entries()) {
+		const upload = uploadOf(member)!;
 		tensors[`${index}`] = upload.tensors;
 		if (plan.kernel.kind === 'add-changes') tensors[`base${index}`] = upload.base!;
 	}

@@ -6,6 +6,7 @@ import type {AggregationMember} from '../protocols/aggregation.ts';
 import type {HandledBody, Incoming, Outgoing} from '../protocols/events.ts';
 import {entryOf} from '../protocols/table.ts';
 import type {TensorHandle} from '../protocols/tensor.ts';
+import {uploadsByRound} from './counted-uploads.ts';
 import type {FedServerContext} from './fed-server-context.ts';
 import type {MainServerContext, SharingContext} from './main-server-context.ts';
 import {type CutMember, planShared} from './policies/mixed-cuts.ts';
@@ -42,8 +43,8 @@ export const cutOfUpload = (
 /** What the main server's copies count with, beside the members of an aggregation. */
 export function sharedWeights({sharing, counting}: FedServerContext, members: readonly AggregationMember[]) {
 	if (!sharing) return {};
-	const cutOf = ({client, round}: AggregationMember) =>
-		counting.find(upload => upload.client === client && upload.round === round)?.cut ?? 0;
+	const uploadOf = uploadsByRound(counting);
+	const cutOf = (member: AggregationMember) => uploadOf(member)?.cut ?? 0;
 	const cutMembers: CutMember[] = members.map(member => ({weight: member.weight, cut: cutOf(member)}));
 	return {shared: planShared(sharing.cuts, cutMembers)};
 }

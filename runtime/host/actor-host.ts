@@ -2,7 +2,7 @@
 The only place where an actor is created: it turns frames into events, commands into frames and passes into calls of the
 compute port. It decides nothing and no message ends it.
 */
-import type {Actor, AnyStateMachine} from 'xstate';
+import type {AnyStateMachine} from 'xstate';
 import {encodeFrame} from '../../protocols/codec.ts';
 import {type Envelope, type FrameProblem, messageIdOf, problemText} from '../../protocols/envelope.ts';
 import {errorText} from '../../protocols/errors.ts';
@@ -13,7 +13,7 @@ import {hostVerbs} from '../../protocols/run-messages.ts';
 import {frameBytes} from '../../protocols/sealed-frame.ts';
 import {parseSubject, patternsFor, type SenderKind, subjectOf} from '../../protocols/subjects.ts';
 import type {NamedTensors, TensorHandle} from '../../protocols/tensor.ts';
-import {createMachineActor} from './machine-actor.ts';
+import {createMachineActor, type MachineActor} from './machine-actor.ts';
 import type {HostObserver, ObservedHost} from './observer.ts';
 import {type PassOverride, passActor} from './pass-actor.ts';
 import {TensorStore} from './tensor-store.ts';
@@ -39,6 +39,8 @@ export type ActorOptions = {
 	readonly stamped?: string;
 	readonly ports: HostPorts;
 	readonly observer?: HostObserver;
+	/** Runs the machine by tables instead of in xstate's own actor; default false. */
+	readonly isTabled?: boolean | undefined;
 	readonly saved?: SavedActor;
 };
 
@@ -58,7 +60,7 @@ export class ActorHost implements ObservedHost {
 	readonly incarnation: number;
 	readonly #options: ActorOptions;
 	readonly #store: TensorStore;
-	readonly #actor: Actor<AnyStateMachine>;
+	readonly #actor: MachineActor;
 	#unsubscribes: Unsubscribe[] = [];
 	#sequence: number;
 	/** The message whose handling is under way: what it causes names it. */
@@ -141,8 +143,8 @@ export class ActorHost implements ObservedHost {
 		this.#actor.stop();
 	}
 
-	#create(): Actor<AnyStateMachine> {
-		const {machine, input, passes, overrides = {}, ports, id, saved, observer} = this.#options;
+	#create(): MachineActor {
+		const {machine, input, passes, overrides = {}, ports, id, saved, observer, isTabled} = this.#options;
 		const passOf = (name: string) =>
 			passActor({
 				actor: id,
@@ -156,6 +158,7 @@ export class ActorHost implements ObservedHost {
 			id,
 			machine,
 			clock: ports.clock,
+			isTabled,
 			start: saved ? {snapshot: saved.snapshot} : {input},
 			passes: Object.fromEntries([...passes, ...Object.keys(overrides)].map(name => [name, passOf(name)])),
 			send: message => this.#send(message),

@@ -3,10 +3,10 @@ Makes the xstate actor of a machine, for a host that runs it or a replay that fe
 what it starts and when it has settled; it knows neither bus nor tensors.
 */
 import {
-	type Actor,
 	type AnyActorLogic,
 	type AnyStateMachine,
 	createActor,
+	type EventObject,
 	fromCallback,
 	type InspectionEvent,
 	type Snapshot,
@@ -14,9 +14,29 @@ import {
 import {errorText} from '../../protocols/errors.ts';
 import type {Outgoing, PassInput} from '../../protocols/events.ts';
 import type {Clock} from '../../protocols/ports.ts';
+import {type ChartTables, chartOf} from './chart.ts';
+import {ChartActor} from './chart-actor.ts';
 
 /** What an actor starts from: its input, or the snapshot of a former life. */
 export type MachineStart = {readonly input: object} | {readonly snapshot: unknown};
+
+/** A machine as it is now. */
+export type MachineView = {
+	readonly status: 'active' | 'done' | 'error' | 'stopped';
+	readonly value: unknown;
+	readonly context: object;
+	hasTag(tag: string): boolean;
+};
+
+/** What a host needs of an actor. */
+export type MachineActor = {
+	start(): void;
+	send(event: EventObject): void;
+	stop(): void;
+	getSnapshot(): MachineView;
+	/** What an actor can be started from again. */
+	getPersistedSnapshot(): unknown;
+};
 
 /** Starts a pass: gives its end back as an event through `sendBack`; what it returns is called when the state is left. */
 export type PassStart = (given: {
@@ -29,6 +49,8 @@ export type MachineActorOptions = {
 	readonly machine: AnyStateMachine;
 	readonly start: MachineStart;
 	readonly clock: Pick<Clock, 'setTimeout' | 'clearTimeout'>;
+	/** Runs the machine by tables, which is the same and cheaper, instead of in xstate's own actor; default false. */
+	readonly isTabled?: boolean | undefined;
 	/** How each pass that the machine may start begins, by name. */
 	readonly passes: Readonly<Record<string, PassStart>>;
 	readonly send: (message: Outgoing) => void;
@@ -43,10 +65,21 @@ export type MachineActorOptions = {
 };
 
 /** The actor, not started. */
-export function createMachineActor(options: MachineActorOptions): Actor<AnyStateMachine> {
-	const {id, machine, start, onInput} = options;
+export function createMachineActor(options: MachineActorOptions): MachineActor {
 	const timers = numberedTimers(options);
-	const actor: Actor<AnyStateMachine> = createActor(sharedMachine(machine), {
+	const chart = options.isTabled ? chartOf(options.machine) : undefined;
+	return chart ? tabledActor(options, chart, timers) : interpretedActor(options, timers);
+}
+
+function tabledActor(options: MachineActorOptions, chart: ChartTables, {clock, firing}: Timers): MachineActor {
+	const {onInput} = options;
+	const told = onInput && {onInput: (event: EventObject) => onInput(event, firing())};
+	return new ChartActor({...options, clock, ...told}, chart);
+}
+
+function interpretedActor(options: MachineActorOptions, timers: Timers): MachineActor {
+	const {id, machine, start, onInput} = options;
+	const actor = createActor(sharedMachine(machine), {
 		id,
 		clock: timers.clock,
 		...(onInput && {
@@ -67,6 +100,8 @@ export function createMachineActor(options: MachineActorOptions): Actor<AnyState
 	});
 	return actor;
 }
+
+type Timers = ReturnType<typeof numberedTimers>;
 
 /** Who runs an actor: each is the root of a system of its own. */
 const hosts = new WeakMap<object, MachineActorOptions>();

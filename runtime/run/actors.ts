@@ -32,6 +32,8 @@ export type ActorContext = {
 	readonly incarnation?: number;
 	/** A first adapter in place of the keyed one, for the actor's own blocks. */
 	readonly initial?: NamedTensors;
+	/** Runs the machine by tables. */
+	readonly isTabled?: boolean | undefined;
 	/** From a checkpoint: the host's half and the arithmetic's. */
 	readonly saved?: {readonly host: SavedActor; readonly compute: PassResult};
 };
@@ -40,7 +42,7 @@ type Role = Pick<ActorOptions, 'kind' | 'id' | 'machine' | 'input' | 'passes'> &
 	Pick<Partial<ActorOptions>, 'overrides' | 'check' | 'stamped'>;
 
 async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Promise<ActorHost> {
-	const {run, ports, observer, incarnation = 0, initial = {}, saved} = context;
+	const {run, ports, observer, incarnation = 0, initial = {}, saved, isTabled} = context;
 	await ports.compute.run({
 		actor: role.id,
 		pass: 'open',
@@ -58,6 +60,7 @@ async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Pr
 		run,
 		incarnation,
 		ports,
+		isTabled,
 		...role,
 		...(observer && {observer}),
 		...(saved && {saved: saved.host}),

@@ -32,6 +32,8 @@ export type LocalParts = {
 	readonly validation: readonly PackedBatch[];
 	/** A first adapter in place of the keyed one. */
 	readonly initial?: NamedTensors | undefined;
+	/** Machines run by tables: for fleets that share a processor. */
+	readonly isTabled?: boolean | undefined;
 	/** In real time: the fed server says that the run is over until it is closed. */
 	readonly isEndRepeated?: boolean | undefined;
 };
@@ -74,7 +76,7 @@ class LocalActor implements RunningActor {
 		const actor = new LocalActor(request, bus, parts.compute);
 		try {
 			const {scenario, run, clock, saved, watch, incarnation = 0} = request;
-			const {model, initial} = parts;
+			const {model, initial, isTabled} = parts;
 			const ports = {bus, clock, compute: actor.#compute};
 			const observer = observers(actor.#observer(), watch);
 			const context = {
@@ -84,6 +86,7 @@ class LocalActor implements RunningActor {
 				ports,
 				observer,
 				incarnation,
+				isTabled,
 				...(saved && {saved}),
 				...(initial && {initial}),
 			};

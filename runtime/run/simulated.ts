@@ -98,6 +98,7 @@ export function simulatedWorld({
 		clients: withEmptyShards(parts.clients, faults),
 		connect: connectActor,
 		compute,
+		isTabled: !isLive,
 	});
 	const presence = {returnsMs: new Map<string, number>(), isOver: false};
 	const sim: Sim = {scenario: () => scenario, point, time, network, compute, connect, openInner, presence};
