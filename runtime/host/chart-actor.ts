@@ -109,8 +109,10 @@ export class ChartActor implements MachineActor, MachineView, Effects {
 
 	#stop(): void {
 		if (this.#isStopped) return;
+		this.#isBusy = true;
 		if (this.#isRunning) {
 			for (const child of this.#state.children) this.end(child);
+			this.#state = {...this.#state, children: []};
 			this.#status = 'stopped';
 		}
 		this.#close();
@@ -139,13 +141,18 @@ export class ChartActor implements MachineActor, MachineView, Effects {
 		try {
 			this.#takeOver(new Taking(this, this.#state, event).take());
 		} catch (error) {
-			return this.#fail(error);
+			this.#fail(error);
+			return;
 		}
 		this.#afterwards();
 	}
 
-	#takeOver({configuration, context, children, end, output}: Taking): void {
+	#takeOver({configuration, context, children, end, output, failure}: Taking): void {
 		this.#state = {configuration, context, children};
+		if (failure) {
+			this.#status = 'error';
+			this.#error = failure.error;
+		}
 		if (!end) return;
 		this.#status = 'done';
 		this.#output = output;
@@ -154,6 +161,10 @@ export class ChartActor implements MachineActor, MachineView, Effects {
 	/** What an event left to do, and the word that it was taken. */
 	#afterwards(): void {
 		for (let effect = this.#deferred.shift(); effect; effect = this.#deferred.shift()) effect();
+		if (this.#status === 'error') {
+			this.#fail(this.#error);
+			return;
+		}
 		this.#options.onSettled();
 		if (this.#status !== 'done') return;
 		this.#close();
@@ -200,8 +211,8 @@ export class ChartActor implements MachineActor, MachineView, Effects {
 	}
 
 	end(child: Child): void {
-		child.status = 'stopped';
 		child.stop?.();
+		child.status = 'stopped';
 	}
 
 	setTimer(id: string, event: EventObject, delayMs: number): void {

@@ -50,6 +50,7 @@ export class Taking implements Work, ChartState {
 	/** The machine has ended, and what it gives. */
 	end: Move['end'];
 	output: unknown;
+	failure: {readonly error: unknown} | undefined;
 	readonly #effects: Effects;
 
 	constructor(effects: Effects, {configuration, context, children}: ChartState, event: EventObject) {
@@ -60,12 +61,20 @@ export class Taking implements Work, ChartState {
 		this.event = event;
 	}
 
-	/** Throws what the machine's own functions throw, and the error of a pass that could not begin. */
+	/** Throws what the machine's own functions throw. */
 	take(): this {
 		const taken = this.#answers();
 		if (taken.length > 0) this.make(this.configuration.move(taken));
-		else if (this.event.type.startsWith(errorPrefix)) throw (this.event as unknown as {error: unknown}).error;
+		else if (this.event.type.startsWith(errorPrefix)) return this.#giveUp();
 		return this.settle();
+	}
+
+	/** A pass could not begin, and the machine has no answer to that. */
+	#giveUp(): this {
+		this.failure = {error: (this.event as unknown as {error: unknown}).error};
+		for (const child of this.children) this.#drop(child);
+		this.children = [];
+		return this;
 	}
 
 	/** Takes transitions that need no event for as long as that changes anything. */

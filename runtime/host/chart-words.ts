@@ -27,14 +27,14 @@ export type Work = Given & {
 export type Step = (work: Work) => void;
 
 /** A value, or a function that gives it. */
-type Given1<T> = T | ((given: Given) => T);
+type Resolvable<T> = T | ((given: Given) => T);
 
 /** Functions of xstate that stand for something else and carry what. */
 type Builtin = {
 	readonly type?: string;
 	readonly check?: (snapshot: object, given: Given, guard: object) => boolean;
 	readonly stateValue?: unknown;
-	readonly assignment?: Given1<object> | Readonly<Record<string, unknown>>;
+	readonly assignment?: Resolvable<object> | Readonly<Record<string, unknown>>;
 	readonly collect?: (given: Given & {readonly enqueue: Enqueue}) => void;
 	readonly event?: EventObject;
 	readonly id?: string;
@@ -42,11 +42,11 @@ type Builtin = {
 	readonly sendId?: string;
 };
 
-type Action = {readonly type: string; readonly params?: Given1<Outgoing>};
+type Action = {readonly type: string; readonly params?: Resolvable<Outgoing>};
 
 type Enqueue = ((action: Action | Builtin) => void) & {assign: (assignment: Builtin['assignment']) => void};
 
-const valueOf = <T>(value: Given1<T>, given: Given): T =>
+const resolved = <T>(value: Resolvable<T>, given: Given): T =>
 	typeof value === 'function' ? (value as (given: Given) => T)(given) : value;
 
 const isBuiltin = (action: unknown): action is Builtin & {readonly type: string} =>
@@ -83,7 +83,7 @@ function assign(work: Work, assignment: Builtin['assignment']): void {
 
 function send(work: Work, {type, params}: Action): void {
 	if (type !== 'send') throw new Unsupported(`the action ${type}`);
-	work.send(valueOf(params!, work));
+	work.send(resolved(params!, work));
 }
 
 /** One of the few kinds that an action of ours may enqueue. */
@@ -136,7 +136,7 @@ export class ChartWords {
 	#spawnsOf(node: AnyStateNode): readonly Step[] {
 		return node.invoke.map(({id, src, input, onDone, onError, onSnapshot}): Step => {
 			if (typeof src !== 'string' || onDone || onError || onSnapshot) throw new Unsupported(`what ${node.id} invokes`);
-			return work => work.spawn(id, src, valueOf(input as Given1<PassInput>, work));
+			return work => work.spawn(id, src, resolved(input as Resolvable<PassInput>, work));
 		});
 	}
 
@@ -169,9 +169,9 @@ export class ChartWords {
 	}
 
 	#delay(delay: NonNullable<Builtin['delay']>, work: Work): number {
-		const {delays} = this.#machine.implementations as {delays: Readonly<Record<string, Given1<number>>>};
+		const {delays} = this.#machine.implementations as {delays: Readonly<Record<string, Resolvable<number>>>};
 		const found = typeof delay === 'string' ? delays[delay] : delay;
-		const delayMs = valueOf(found!, work);
+		const delayMs = resolved(found!, work);
 		if (typeof delayMs !== 'number') throw new Unsupported(`a delay of ${String(delayMs)}`);
 		return delayMs;
 	}

@@ -49,7 +49,7 @@ export class Configuration {
 	constructor(tables: ChartTables, nodes: readonly AnyStateNode[]) {
 		this.#tables = tables;
 		this.nodes = nodes;
-		this.value = valueOf(tables.root, nodes);
+		this.value = stateValueOf(tables.root, nodes);
 		this.tags = new Set(nodes.flatMap(({tags}) => tags));
 		this.eventless = nodes
 			.filter(isAtomic)
@@ -119,11 +119,11 @@ const isInside = (node: AnyStateNode, outer: AnyStateNode | undefined): boolean 
 };
 
 /** In the order in which the states became active. */
-function valueOf(node: AnyStateNode, nodes: readonly AnyStateNode[]): Value {
+function stateValueOf(node: AnyStateNode, nodes: readonly AnyStateNode[]): Value {
 	const children = nodes.filter(({parent}) => parent === node);
 	const [first] = children;
 	if (node.type === 'compound' && first && isAtomic(first)) return first.key;
-	return Object.fromEntries(children.map(child => [child.key, valueOf(child, nodes)]));
+	return Object.fromEntries(children.map(child => [child.key, stateValueOf(child, nodes)]));
 }
 
 /** The state in which the transition stays. */
@@ -193,8 +193,10 @@ export class ChartTables {
 	#check(node: AnyStateNode): void {
 		const isKnown = node.type !== 'history' && (node.type !== 'final' || node.parent === this.root);
 		if (!isKnown) throw new Unsupported(`a state ${node.id} of type ${node.type}`);
-		if (node.config.onDone || (node.parent && node.output !== undefined)) throw new Unsupported(`what ${node.id} gives at its end`);
-		if (node.type === 'compound' && node.initial.actions.length > 0) throw new Unsupported(`first actions of ${node.id}`);
+		if (node.config.onDone || (node.parent && node.output !== undefined))
+			throw new Unsupported(`what ${node.id} gives at its end`);
+		if (node.type === 'compound' && node.initial.actions.length > 0)
+			throw new Unsupported(`first actions of ${node.id}`);
 		this.words.entryOf(node);
 		this.words.exitOf(node);
 		for (const [type, transitions] of node.transitions) {
