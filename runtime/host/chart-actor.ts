@@ -8,7 +8,7 @@ import type {Outgoing, PassInput} from '../../protocols/events.ts';
 import type {TimerId} from '../../protocols/ports.ts';
 import type {ChartTables, Value} from './chart.ts';
 import {type ChartState, type Child, childOf, type Effects, Taking} from './chart-taking.ts';
-import type {MachineActor, MachineActorOptions, MachineView} from './machine-actor.ts';
+import type {MachineActor, MachineActorOptions, MachineView} from './machine.ts';
 
 /** What xstate keeps of a machine, as far as ours have it. */
 type Saved = {

@@ -5,7 +5,7 @@ import type {FrameProblem} from '../../protocols/envelope.ts';
 import type {Outgoing, PassInput} from '../../protocols/events.ts';
 import type {SenderKind} from '../../protocols/subjects.ts';
 import type {NamedTensors, TensorHandle} from '../../protocols/tensor.ts';
-import type {MachineStart} from './machine-actor.ts';
+import type {MachineStart} from './machine.ts';
 
 /** A host as its watchers see it. */
 export type ObservedHost = {

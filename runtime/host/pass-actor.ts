@@ -6,7 +6,7 @@ import {errorText} from '../../protocols/errors.ts';
 import type {PassInput} from '../../protocols/events.ts';
 import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
-import type {PassStart} from './machine-actor.ts';
+import type {PassStart} from './machine.ts';
 import type {TensorStore} from './tensor-store.ts';
 
 /** Stands before the compute port: may add to the request, or answer it alone. */

@@ -8,7 +8,8 @@ import {evaluatorMachine} from '../../actors/evaluator.ts';
 import {fedServerMachine} from '../../actors/fed-server.ts';
 import {mainServerMachine} from '../../actors/main-server.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
-import {createMachineActor, type MachineStart, type PassStart} from '../host/machine-actor.ts';
+import type {MachineStart, PassStart} from '../host/machine.ts';
+import {createMachineActor} from '../host/machine-actor.ts';
 import type {Command, InputRecord, Outcome, StartedRecord, TraceEvent} from '../trace/format.ts';
 import {isSame, patchOf} from '../trace/patch.ts';
 

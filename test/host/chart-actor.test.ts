@@ -7,7 +7,8 @@ import {evaluatorMachine} from '../../actors/evaluator.ts';
 import {fedServerMachine} from '../../actors/fed-server.ts';
 import {mainServerMachine} from '../../actors/main-server.ts';
 import {chartOf} from '../../runtime/host/chart.ts';
-import {createMachineActor, type MachineActor, type MachineStart} from '../../runtime/host/machine-actor.ts';
+import type {MachineActor, MachineStart} from '../../runtime/host/machine.ts';
+import {createMachineActor} from '../../runtime/host/machine-actor.ts';
 import {agreement, from, handle, roundOpened} from '../_helpers/machine.ts';
 
 const isLong = process.env.CUTLAYER_TESTS === 'long';
