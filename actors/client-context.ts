@@ -18,6 +18,8 @@ export type ClientInput = {
 	readonly accumulation: number;
 	/** Who has the labels; with the client it holds the model's end too. Default the main server. */
 	readonly labels?: 'main-server' | 'client';
+	/** Batches that may be on their way to the main server at once, as far as its credit goes; default 1. */
+	readonly pipelineDepth?: number;
 	/** A step the others took without this client is given up, or its last gradient is applied once more in its place. */
 	readonly onSkipped: 'drop' | 'reuse';
 	/** The schedule's position by the version a round opens with, in optimizer steps a version; null = by its own steps. */
@@ -36,6 +38,29 @@ type Sent = {
 	readonly optimizerSteps: number;
 };
 
+/** A batch on its way to the main server, or whose gradient waits for those before it. */
+export type InFlight = Sent & {
+	readonly step: number;
+	readonly batchIndex: number;
+	readonly gradient: HandledBody<'gradient'> | null;
+	/** Its forward pass has to be done again. */
+	readonly isLost?: true;
+};
+
+/** Where several batches may be on their way at once. */
+export type Pipeline = {
+	/** How many. */
+	readonly depth: number;
+	/** In order of their steps. */
+	readonly inFlight: readonly InFlight[];
+	/** The batch whose forward pass is under way; `isAgain`: it is among those on their way. */
+	readonly begun: {readonly step: number; readonly batchIndex: number; readonly isAgain?: true} | null;
+	/** The first step of the round that was not begun. */
+	readonly nextStep: number;
+	/** Batches that were begun and not trained on, ascending: the next to be begun. */
+	readonly returned: readonly number[];
+};
+
 /** What the model's end gave, where the client holds it. */
 type Tail = {readonly loss: number; readonly tensors: TensorHandle};
 
@@ -46,7 +71,7 @@ export type ClientContext = ClientInput & {
 	readonly steps: number;
 	readonly adapterVersion: number;
 	readonly serverVersionSeen: number;
-	/** Batches consumed since the run began: the index of the next batch. */
+	/** Batches consumed, or begun where several are on their way, since the run began: the index of the next batch. */
 	readonly batchIndex: number;
 	readonly optimizerSteps: number;
 	/** Of this round's batches, nats a token, and of their squares. */
@@ -59,6 +84,7 @@ export type ClientContext = ClientInput & {
 	/** A global adapter to take over before the next pass. */
 	readonly adapter: TensorHandle | null;
 	readonly activations: Sent | null;
+	readonly pipeline?: Pipeline;
 	/** What came for the model's end, and what it gave for the step under way. */
 	readonly tailOutput: TensorHandle | null;
 	readonly tail: Tail | null;

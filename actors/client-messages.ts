@@ -3,6 +3,7 @@ What a client says: each function makes one plain message from the client's cont
 */
 import type {HandledBody, Outgoing} from '../protocols/events.ts';
 import type {ClientContext, ClientEvent} from './client-context.ts';
+import {unfinished} from './pipeline.ts';
 
 type From = {readonly context: ClientContext};
 type FromEvent = From & {readonly event: ClientEvent};
@@ -70,13 +71,17 @@ export const skippedReport = ({context, event}: FromEvent): Outgoing => {
 	return dropReport(context, next - context.step, reason);
 };
 
-/** The rest of a round that closes, from the step `from` on. */
-export const closedReport = (context: ClientContext, from: number): Outgoing =>
-	dropReport({...context, step: from}, context.steps - from, 'round closed');
+/** So many steps of a round that closes, from the step `from` on. */
+export const closedReport = (context: ClientContext, from: number, steps: number): Outgoing =>
+	dropReport({...context, step: from}, steps, 'round closed');
+
+/** A step that the others took while several batches were on their way, and those that are left out after it. */
+export const givenUpReport = (context: ClientContext, step: number, steps: number): Outgoing =>
+	dropReport({...context, step}, steps, 'skipped');
 
 /** The rest of a round whose closing this client never heard of. */
 export const overtakenReport = (context: ClientContext): Outgoing =>
-	dropReport(context, context.steps - context.step, 'next round opened');
+	dropReport(context, unfinished(context), 'next round opened');
 
 /** Why a client gave up, for its `leave` and for the user. */
 export const failureOf = ({event}: {readonly event: ClientEvent}): string => {

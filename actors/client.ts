@@ -4,161 +4,36 @@ and hands the adapter to the fed server at each round's end. Without a main serv
 
 Pure: what it does to the world is the action `send` and its passes, all provided by the host.
 */
-import {assign, setup} from 'xstate';
-import type {Outgoing} from '../protocols/events.ts';
-import type {ClientContext, ClientEvent, ClientInput} from './client-context.ts';
+import {assign} from 'xstate';
 import * as say from './client-messages.ts';
-import {memberOf} from './cohort.ts';
-import {delayOf} from './delays.ts';
-import {unprovidedAction, unprovidedPass} from './unprovided.ts';
+import {
+	adapterOf,
+	afterStep,
+	begin,
+	beginAgain,
+	clientSetup,
+	countUpdate,
+	endRoundAfterStep,
+	endRoundEarly,
+	giveUpStep,
+	goToNext,
+	isApplied,
+	keepGradient,
+	restore,
+	roundStart,
+	sendAgain,
+	sendBegun,
+	stepKey,
+	takeGradient,
+	takeNext,
+	takeRound,
+	tellOvertaken,
+	tellSkipped,
+	unpause,
+} from './client-setup.ts';
+import * as pipeline from './pipeline.ts';
 
-const isLastStep = ({step, steps}: ClientContext) => step + 1 >= steps;
-const isApplied = (context: ClientContext) => (context.step + 1) % context.accumulation === 0 || isLastStep(context);
-const servers = ({fedServerId, mainServerId}: ClientContext) =>
-	mainServerId ? [fedServerId, mainServerId] : [fedServerId];
-
-/** The identity of the step under way, as passes and messages name it. */
-const stepKey = ({round, step, batchIndex}: ClientContext) => ({round, step, batchIndex});
-
-/** The global adapter, when the pass must take it over first. */
-const adapterOf = ({adapter}: ClientContext) => (adapter ? {tensors: {adapter}} : {});
-
-/** Nothing of the model's end is known for the step under way. */
-const noTail = {tailOutput: null, tail: null};
-
-const roundStart = {
-	step: 0,
-	next: 0,
-	lossSum: 0,
-	lossSquareSum: 0,
-	batchesDone: 0,
-	isUploaded: false,
-	activations: null,
-	...noTail,
-	gradient: null,
-	upload: null,
-};
-
-const afterStep = (context: ClientContext, loss: number) => ({
-	lossSum: context.lossSum + loss,
-	lossSquareSum: context.lossSquareSum + loss ** 2,
-	batchesDone: context.batchesDone + 1,
-	step: context.step + 1,
-	batchIndex: context.batchIndex + 1,
-	optimizerSteps: context.optimizerSteps + (isApplied(context) ? 1 : 0),
-	adapter: null,
-	activations: null,
-	...noTail,
-	gradient: null,
-});
-
-const isOfStep = ({round, step}: ClientContext, body: {readonly round: number; readonly step: number}) =>
-	body.round === round && body.step === step;
-
-const machineSetup = setup({
-	types: {
-		context: {} as ClientContext,
-		events: {} as ClientEvent,
-		input: {} as ClientInput,
-		tags: {} as 'quiet',
-		output: {} as {failure: string | null},
-	},
-	actors: {
-		forward: unprovidedPass<ClientEvent>('forward'),
-		backward: unprovidedPass<ClientEvent>('backward'),
-		tailStep: unprovidedPass<ClientEvent>('tailStep'),
-		reuse: unprovidedPass<ClientEvent>('reuse'),
-		localStep: unprovidedPass<ClientEvent>('localStep'),
-		readAdapter: unprovidedPass<ClientEvent>('readAdapter'),
-	},
-	actions: {send: (_, _message: Outgoing) => unprovidedAction('send')()},
-	guards: {
-		isWelcome: ({context}) => servers(context).every(server => context.welcomedBy.includes(server)),
-		hasWork: ({context}) => context.round >= 0 && !context.isUploaded,
-		isPauseAsked: ({context}) => context.isPauseAsked,
-		hasMainServer: ({context}) => context.mainServerId !== null,
-		hasHeartbeat: ({context}) => context.heartbeatMs > 0,
-		isRoundDone: ({context}) => context.step >= context.steps,
-		isMember: ({context, event}) =>
-			event.type === 'round-opened' &&
-			event.body.round > context.round &&
-			memberOf(event.body.cohort, context.clientId) !== undefined,
-		isClosing: ({context, event}) => event.type === 'round-closing' && event.body.round === context.round,
-		isAwaited: ({context, event}) =>
-			(event.type === 'gradient' || event.type === 'step-skipped') && isOfStep(context, event.body),
-		hasLabels: ({context}) => context.labels === 'client',
-		/** The model's end was computed: only its answer was lost. */
-		isTailDone: ({context, event}) =>
-			(event.type === 'gradient' || event.type === 'tail-output') &&
-			context.tail !== null &&
-			isOfStep(context, event.body),
-		isTailAsked: ({context, event}) => event.type === 'tail-output' && isOfStep(context, event.body),
-		isSkippedWithLabels: ({context, event}) =>
-			event.type === 'step-skipped' && isOfStep(context, event.body) && context.labels === 'client',
-		isReused: ({context, event}) =>
-			event.type === 'step-skipped' && isOfStep(context, event.body) && context.onSkipped === 'reuse',
-		isSkippedToEnd: ({context, event}) =>
-			event.type === 'step-skipped' && isOfStep(context, event.body) && event.body.next >= context.steps,
-		isAccepted: ({context, event}) => event.type === 'upload-accepted' && event.body.round === context.round,
-		isForgotten: ({event}) =>
-			event.type === 'refused' && event.body.verb === 'heartbeat' && event.body.code === 'not-in-cohort',
-		isFatal: ({event}) =>
-			event.type === 'refused' && ['mismatch', 'invalid', 'fenced', 'id-in-use'].includes(event.body.code),
-	},
-	delays: {
-		answerTimeout: ({context}) => delayOf(context.answerTimeoutMs),
-		heartbeat: ({context}) => delayOf(context.heartbeatMs),
-	},
-});
-
-/** A round whose closing was not heard ends with the opening of the next. */
-const tellOvertaken = machineSetup.enqueueActions(({context, enqueue}) => {
-	if (context.round >= 0 && context.step < context.steps) enqueue({type: 'send', params: say.overtakenReport(context)});
-});
-
-const takeRound = machineSetup.assign(({context, event}) => {
-	if (event.type !== 'round-opened') return {};
-	const {round, steps, adapterVersion, tensors} = event.body;
-	// A client that joins late takes its schedule's position from the round.
-	const isFirst = context.round < 0;
-	const own = isFirst ? Math.ceil((round * steps) / context.accumulation) : context.optimizerSteps;
-	const {stepsPerVersion} = context;
-	const optimizerSteps = stepsPerVersion === null ? own : Math.floor(adapterVersion * stepsPerVersion);
-	return {...roundStart, round, steps, adapterVersion, optimizerSteps, adapter: tensors};
-});
-
-/** The round ends before the step under way, */
-const endRoundEarly = machineSetup.enqueueActions(({context, enqueue}) => {
-	enqueue({type: 'send', params: say.closedReport(context, context.step)});
-	enqueue.assign({steps: context.step});
-});
-
-/** or after it, where its update is being made. */
-const endRoundAfterStep = machineSetup.enqueueActions(({context, enqueue}) => {
-	const steps = Math.max(context.step + 1, context.next);
-	if (steps >= context.steps) return;
-	enqueue({type: 'send', params: say.closedReport(context, steps)});
-	enqueue.assign({steps});
-});
-
-const unpause = machineSetup.assign({isPauseAsked: false});
-
-const tellSkipped = {type: 'send', params: say.skippedReport} as const;
-
-const takeNext = machineSetup.assign(({event}) => (event.type === 'step-skipped' ? {next: event.body.next} : {}));
-const goToNext = machineSetup.assign(({context}) => ({step: context.next, ...noTail}));
-
-/** What the passes of a step keep for its end is not in a checkpoint: they are done again. */
-const beginAgain = machineSetup.assign({isPauseAsked: false, ...noTail});
-
-const takeGradient = machineSetup.assign(({event}) =>
-	event.type === 'gradient' ? {gradient: event.body, serverVersionSeen: event.body.serverVersion} : {},
-);
-const countUpdate = machineSetup.assign(({context, event}) =>
-	event.type === 'reuse.done' && event.isApplied ? {optimizerSteps: context.optimizerSteps + 1} : {},
-);
-
-export const clientMachine = machineSetup.createMachine({
+export const clientMachine = clientSetup.createMachine({
 	id: 'client',
 	context: ({input}) => ({
 		...input,
@@ -173,6 +48,7 @@ export const clientMachine = machineSetup.createMachine({
 		isPauseAsked: false,
 		adapter: null,
 		failure: null,
+		...pipeline.firstPipeline(input),
 	}),
 	initial: 'active',
 	states: {
@@ -189,7 +65,10 @@ export const clientMachine = machineSetup.createMachine({
 						'host.pause': {actions: assign({isPauseAsked: true})},
 						'host.resume': {actions: unpause},
 						// States that do more when they are restored do this too.
-						'host.restored': {actions: unpause},
+						'host.restored': {actions: restore},
+						// Where several batches are on their way answers come in any state.
+						gradient: {guard: 'isOnItsWay', actions: keepGradient},
+						'step-skipped': {guard: 'isOnItsWay', actions: giveUpStep},
 						'pass.failed': {target: '#client.failed', actions: assign({failure: ({event}) => say.failureOf({event})})},
 						refused: [
 							{
@@ -210,10 +89,15 @@ export const clientMachine = machineSetup.createMachine({
 							],
 							after: {answerTimeout: {target: 'joining', reenter: true}},
 							on: {
-								welcome: {actions: assign({welcomedBy: ({context, event}) => [...context.welcomedBy, event.from]})},
+								welcome: {
+									actions: assign(({context, event}) => ({
+										welcomedBy: [...context.welcomedBy, event.from],
+										...(event.from === context.mainServerId && pipeline.withCredit(context, event.body.credit)),
+									})),
+								},
 								// The round waits in the context until both servers have opened the door.
 								'round-opened': {guard: 'isMember', actions: [tellOvertaken, takeRound]},
-								'host.restored': {target: 'joining', reenter: true, actions: assign({isPauseAsked: false})},
+								'host.restored': {target: 'joining', reenter: true, actions: restore},
 							},
 						},
 						idle: {
@@ -227,6 +111,13 @@ export const clientMachine = machineSetup.createMachine({
 							always: [
 								{guard: 'isPauseAsked', target: 'paused'},
 								{guard: 'isRoundDone', target: 'readingAdapter'},
+								{guard: 'isBeginning', target: 'forwarding', actions: begin},
+								{
+									guard: 'hasGradient',
+									target: 'backwarding',
+									actions: assign(({context}) => pipeline.oldestAsStep(context)),
+								},
+								{guard: 'isPipelined', target: 'awaitingGradients'},
 								{guard: 'hasMainServer', target: 'forwarding'},
 								{target: 'trainingLocally'},
 							],
@@ -234,21 +125,27 @@ export const clientMachine = machineSetup.createMachine({
 						forwarding: {
 							invoke: {
 								src: 'forward',
-								input: ({context}) => ({...stepKey(context), ...adapterOf(context)}),
+								input: ({context}) => ({
+									...(context.pipeline ? pipeline.begunKey(context) : stepKey(context)),
+									...adapterOf(context),
+								}),
 							},
 							on: {
-								'forward.done': {
-									target: 'sending',
-									actions: assign({
-										adapter: null,
-										activations: ({context: {optimizerSteps}, event: {lengths, targets, tensors}}) => ({
-											lengths,
-											targets,
-											tensors,
-											optimizerSteps,
+								'forward.done': [
+									{guard: 'isPipelined', target: 'stepping', actions: sendBegun},
+									{
+										target: 'sending',
+										actions: assign({
+											adapter: null,
+											activations: ({context: {optimizerSteps}, event: {lengths, targets, tensors}}) => ({
+												lengths,
+												targets,
+												tensors,
+												optimizerSteps,
+											}),
 										}),
-									}),
-								},
+									},
+								],
 								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
 							},
 						},
@@ -330,11 +227,22 @@ export const clientMachine = machineSetup.createMachine({
 								'host.restored': {target: 'forwarding', actions: beginAgain},
 							},
 						},
+						// As many batches as may be are on their way, and the gradient of the oldest is not here.
+						awaitingGradients: {
+							tags: 'quiet',
+							always: {guard: 'isGoingOn', target: 'stepping'},
+							after: {answerTimeout: {target: 'awaitingGradients', reenter: true, actions: sendAgain}},
+							on: {
+								'round-closing': {guard: 'isClosing', target: 'readingAdapter', actions: endRoundEarly},
+								'host.restored': {target: 'stepping', actions: restore},
+							},
+						},
 						backwarding: {
 							invoke: {
 								src: 'backward',
 								input: ({context}) => ({
 									...stepKey(context),
+									...pipeline.oldestShape(context),
 									isApplied: isApplied(context),
 									optimizerStep: context.optimizerSteps,
 									tensors: {gradient: context.gradient!.tensors},
@@ -410,7 +318,7 @@ export const clientMachine = machineSetup.createMachine({
 								// A new round is taken, not begun.
 								'round-opened': {guard: 'isMember', actions: [tellOvertaken, takeRound]},
 								'host.resume': {target: 'joining', actions: unpause},
-								'host.restored': {target: 'joining', actions: unpause},
+								'host.restored': {target: 'joining', actions: restore},
 							},
 						},
 					},

@@ -80,6 +80,10 @@ export type MainServerContext = MainServerInput &
 		/** No arrival before this one waits. */
 		readonly oldestArrival: number;
 		readonly replies: Table<Reply>;
+		/** By client, where several batches may be on their way: those whose turn has not come, in order of their steps. */
+		readonly early?: Table<readonly Pending[]>;
+		/** By client, there: the answers before the last, as many as may be asked for again. */
+		readonly earlierReplies?: Table<readonly Reply[]>;
 		/** Members of the cohort that have taken all steps of the round. */
 		readonly finished: number;
 		readonly arrivals: number;

@@ -5,7 +5,8 @@ import type {Incoming, Outgoing} from '../protocols/events.ts';
 import {entryOf, valuesOf} from '../protocols/table.ts';
 import {fenced, refusalOf} from './agreement.ts';
 import {memberOf} from './cohort.ts';
-import type {MainServerContext, MainServerEvent, Reply} from './main-server-context.ts';
+import {earlierReply, isOverCredit, isWaitingEarly, versionsSince} from './early-batches.ts';
+import type {MainServerContext, MainServerEvent, Pending, Reply} from './main-server-context.ts';
 import {tailOutput} from './u-shape.ts';
 
 type From = {readonly context: MainServerContext};
@@ -51,6 +52,8 @@ export function judge(context: MainServerContext, {from, body}: Incoming<'activa
 	}
 	if (reply && reply.round === body.round && reply.step === body.step)
 		return {isTaken: false, answer: tailOutput(reply, reply) ?? gradient(reply)};
+	const before = earlierReply(context, from, body);
+	if (before) return {isTaken: false, answer: gradient(before)};
 	if (reply && isBefore(body, reply)) {
 		const found = `round ${body.round} step ${body.step}`;
 		const expected = `after round ${reply.round} step ${reply.step}`;
@@ -59,6 +62,8 @@ export function judge(context: MainServerContext, {from, body}: Incoming<'activa
 			answer: refusal(from, 'already-applied', 'step', found, expected, 'go on with the next step'),
 		};
 	}
+	if (isWaitingEarly(context, from, body)) return {isTaken: false, isWaiting: true};
+	if (isOverCredit(context, from, body)) return {isTaken: false};
 	const waiting = entryOf(context.inbox, from);
 	const again = waiting && !isBefore(body, waiting) && tailOutput(waiting, waiting);
 	if (again && !isBefore(waiting, body)) return {isTaken: false, answer: again};
@@ -118,18 +123,21 @@ function refusal(
 
 /** The answers of a finished step, one for each batch of the plan. Server staleness is measured here, never taken from the peer. */
 export function repliesOf(
-	{plan, inbox, serverVersion: versionBefore, update, replies}: MainServerContext,
+	context: MainServerContext,
 	{losses, tensors}: Pick<Extract<MainServerEvent, {type: 'mainStep.done'}>, 'losses' | 'tensors'>,
 	serverVersion: number,
 ): Reply[] {
+	const {plan, inbox, update} = context;
 	// A client's copy changes by its own steps only.
-	const versionOf = (client: string) =>
-		update.kind === 'replicas' ? (entryOf(replies, client)?.serverVersion ?? 0) : versionBefore;
+	const stalenessOf = ({client, serverVersionSeen}: Pending) =>
+		update.kind === 'replicas'
+			? versionsSince(context, client, serverVersionSeen)
+			: Math.max(0, context.serverVersion - serverVersionSeen);
 	return plan.flatMap(({client}, index) => {
 		const pending = entryOf(inbox, client);
 		// It left while its step was under way: nobody waits for the answer.
 		if (!pending) return [];
-		const {incarnation, round, step, targets, serverVersionSeen} = pending;
+		const {incarnation, round, step, targets} = pending;
 		return {
 			client,
 			incarnation,
@@ -138,7 +146,7 @@ export function repliesOf(
 			targets,
 			loss: losses[index]!,
 			serverVersion,
-			serverStaleness: Math.max(0, versionOf(client) - serverVersionSeen),
+			serverStaleness: stalenessOf(pending),
 			tensors: tensors[`${index}`]!,
 			...(pending.tailOutput && {tailOutput: pending.tailOutput}),
 		};

@@ -9,6 +9,7 @@ import type {Outgoing} from '../protocols/events.ts';
 import {emptyTable, entryOf, withEntry} from '../protocols/table.ts';
 import {cohortWithout, memberOf} from './cohort.ts';
 import {delayOf} from './delays.ts';
+import * as early from './early-batches.ts';
 import type {MainServerContext, MainServerEvent, MainServerInput} from './main-server-context.ts';
 import * as say from './main-server-messages.ts';
 import {
@@ -90,6 +91,7 @@ const greet = machineSetup.enqueueActions(({context, event, enqueue}) => {
 	// What a former incarnation left here is not the new one's; what is under way is applied and stays its own.
 	const isUnderWay = context.plan.some(({client}) => client === from);
 	if (!isUnderWay || !ends.isFinishable(context, from)) enqueue.assign(inboxWithout(context, [from]));
+	enqueue.assign(early.earlyWithout(context, [from]));
 });
 
 /** Takes a batch in, answers a repeat from the store, refuses what is too old. */
@@ -101,6 +103,11 @@ const takeActivations = machineSetup.enqueueActions(({context, event, enqueue}) 
 	if (verdict.isWaiting) enqueue({type: 'send', params: say.hello({context})});
 	if (!verdict.isTaken) return;
 	const {arrivals, inbox, queue} = context;
+	if (context.early) {
+		const batch = {...event.body, client: event.from, arrival: arrivals};
+		enqueue.assign({arrivals: arrivals + 1, ...early.withArrival(context, batch)});
+		return;
+	}
 	const kept = entryOf(inbox, event.from) ? inboxWithout(context, [event.from]) : {inbox, queue};
 	enqueue.assign({
 		...kept,
@@ -181,14 +188,17 @@ const answerStep = machineSetup.enqueueActions(({context, event, enqueue}) => {
 		accumulated: event.isApplied ? 0 : context.accumulated + 1,
 		finished: context.finished + replies.filter(reply => isFinishedMember(context, reply)).length,
 		...inboxWithout(context, [...answered, ...missed.map(({client}) => client)]),
+		...early.withEarlierReplies(context, answered),
 		replies: replies.reduce((kept, reply) => withEntry(kept, reply.client, reply), context.replies),
 		plan: [],
 	});
+	if (context.early) enqueue.assign(({context: after}) => early.promoted(after, answered));
 });
 
 const losePeers = machineSetup.assign(({context, event}) => {
 	const gone = event.type === 'roster-changed' ? event.body.left : event.type === 'leave' ? [event.from] : [];
-	return {...narrowed(context, cohortWithout(context.cohort, gone)), ...inboxWithout(context, gone)};
+	const left = {...inboxWithout(context, gone), ...early.earlyWithout(context, gone)};
+	return {...narrowed(context, cohortWithout(context.cohort, gone)), ...left};
 });
 
 /** The round is over: nothing is trained in it any more, and its end is told, or what this server missed is asked for. */
@@ -274,6 +284,7 @@ export const mainServerMachine = machineSetup.createMachine({
 		isWelcome: false,
 		isOver: false,
 		failure: null,
+		...(input.credit > 1 && {early: emptyTable, earlierReplies: emptyTable}),
 	}),
 	initial: 'joining',
 	on: {

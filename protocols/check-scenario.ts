@@ -9,6 +9,7 @@ import {attachProblem} from './attach-events.ts';
 import {cutProblem} from './cuts.ts';
 import {CutlayerError} from './errors.ts';
 import {faultProblem} from './faults.ts';
+import {pipelineProblem} from './pipelining.ts';
 import {policyProblem} from './policy-problems.ts';
 import {rankProblem} from './ranks.ts';
 import {type Scenario, type ScenarioFile, scenarioSchema} from './scenario.ts';
@@ -206,6 +207,7 @@ function checkSense(scenario: Scenario, source: string): void {
 		faultProblem(scenario) ??
 		cutProblem(scenario) ??
 		uShapeProblem(scenario) ??
+		pipelineProblem(scenario) ??
 		rankProblem(scenario);
 	if (fault) throw invalid(source, fault.path, fault.problem);
 	if (data.kind !== 'restaurants' && !data.path) {

@@ -135,6 +135,13 @@ export const scenarioSchema = section({
 	),
 	update: updateSchema,
 	stepClosing: stepClosingSchema,
+	pipelineDepth: Type.Optional(
+		Type.Integer({
+			minimum: 1,
+			maximum: 64,
+			description: 'batches a client may have on their way to the main server at once; default 1',
+		}),
+	),
 	selection: selectionSchema,
 	closing: closingSchema,
 	aggregation: aggregationSchema,

@@ -7,7 +7,7 @@ import type {PassResult} from '../../protocols/ports.ts';
 import {i32View, type NamedTensors} from '../../protocols/tensor.ts';
 import type {AdapterRows} from '../model/adapted-linear.ts';
 import type {DropoutGroup} from '../model/dropout.ts';
-import type {AdapterTensors} from '../model/lora.ts';
+import {type Adapter, type AdapterTensors, cloneAdapter} from '../model/lora.ts';
 import {atRank} from '../model/ranks.ts';
 import type {SplitModel} from '../model/split.ts';
 import {keyWords} from '../random.ts';
@@ -21,7 +21,11 @@ type Spec = Extract<ActorSpec, {kind: 'client'}>;
 type StepKey = {readonly round: number; readonly step: number};
 
 /** What every pass over a batch gets: the packed ids in `batch.ids` `[tokens]`, positions and labels `[targets]`. */
-export type BatchInput = StepKey & {readonly lengths: readonly number[]};
+export type BatchInput = StepKey & {
+	readonly lengths: readonly number[];
+	/** Where several batches are on their way: their steps, whose forward passes are still needed. */
+	readonly inFlight?: readonly number[];
+};
 /** Whether the optimizer takes a step with this pass, and which. */
 export type Applied = {readonly isApplied: boolean; readonly optimizerStep: number};
 
@@ -34,12 +38,13 @@ type Group = {
 	readonly waiting: Set<number>;
 };
 
-/** What a client keeps of its forward pass. */
+/** What a client keeps of a forward pass; `adapter` as it was then. */
 type Kept = {
 	readonly group: Group;
 	readonly place: number;
 	readonly dropout: DropoutGroup;
 	readonly targets: number;
+	readonly adapter: Adapter;
 };
 
 export type ClientState = {
@@ -47,7 +52,10 @@ export type ClientState = {
 	readonly spec: Spec;
 	readonly model: SplitModel;
 	readonly trainer: Trainer;
-	kept: Kept | undefined;
+	/** By step; more than one where several batches are on their way. */
+	readonly kept: Map<string, Kept>;
+	/** From a checkpoint, by step: adapters that forward passes which are done again are to use. */
+	readonly stashed: Map<string, AdapterTensors>;
 	/** The model's end, where the client holds it, and its gradients for the step under way. */
 	readonly tail: SplitModel | undefined;
 	tailGradients: AdapterTensors | undefined;
@@ -73,12 +81,43 @@ export function adopt({spec, trainer}: ClientState, tensors: NamedTensors): void
 	trainer.adopt({adapter: heldOf(fitting, spec), overlay}, optimizerAtRound);
 }
 
+/** The name of a step among those of which something is kept. */
+const stepName = ({round, step}: StepKey) => `${round}/${step}`;
+
 /** A forward pass whose gradient never came keeps nothing. */
-export function forget(state: ClientState): void {
-	const {kept} = state;
-	state.kept = undefined;
-	if (!kept?.group.waiting.delete(kept.place) || kept.group.waiting.size > 0) return;
-	kept.group.model.release(kept.group.saved);
+export function forget({kept}: ClientState, name: string): void {
+	const one = kept.get(name);
+	kept.delete(name);
+	if (!one?.group.waiting.delete(one.place) || one.group.waiting.size > 0) return;
+	one.group.model.release(one.group.saved);
+}
+
+export function forgetAll(state: ClientState): void {
+	for (const name of [...state.kept.keys()]) forget(state, name);
+	state.stashed.clear();
+}
+
+/** Before a forward pass: what no batch on its way needs is forgotten. */
+function forgetOthers(state: ClientState, input: unknown): void {
+	const {round, step, inFlight} = input as BatchInput;
+	if (!inFlight) {
+		forgetAll(state);
+		return;
+	}
+	const needed = new Set(inFlight.map(other => stepName({round, step: other})));
+	for (const name of [...state.kept.keys()]) if (!needed.has(name)) forget(state, name);
+	needed.add(stepName({round, step}));
+	for (const name of [...state.stashed.keys()]) if (!needed.has(name)) state.stashed.delete(name);
+}
+
+/** What a forward pass adapts with: as it is now, or as it was when the pass was done before. */
+function forwardAdapter({state, input}: Member): Adapter {
+	const {trainer, spec, stashed} = state;
+	const tensors = stashed.get(stepName(input as BatchInput));
+	if (tensors) return {...trainer.adapter, tensors};
+	// It is changed in place, before the gradient of this pass comes.
+	const isMoving = spec.isPipelined || spec.keepsGradient;
+	return isMoving ? {...trainer.adapter, tensors: cloneAdapter(trainer.adapter.tensors)} : trainer.adapter;
 }
 
 type Batch = {
@@ -98,11 +137,8 @@ function batchOf({state: {spec, id}, input, tensors}: Member): Batch {
 }
 
 /** The batches one after the other, and what adapts each. */
-function joined(members: readonly Member[], batches: readonly Batch[]) {
-	const adapters: AdapterRows[] = members.map(({state}, place) => ({
-		adapter: state.trainer.adapter,
-		rows: batches[place]!.ids.length,
-	}));
+function joined(members: readonly Member[], batches: readonly Batch[], own: readonly Adapter[]) {
+	const adapters: AdapterRows[] = own.map((adapter, place) => ({adapter, rows: batches[place]!.ids.length}));
 	const groups = batches.map(({dropout}) => dropout);
 	return {
 		batch: {ids: concatenated(batches.map(({ids}) => ids)), lengths: batches.flatMap(({lengths}) => lengths)},
@@ -126,23 +162,27 @@ function concatenated<A extends Int32Array | Float32Array>(parts: readonly A[]):
 
 /** Activations at the cut `[tokens, hidden]` of each, with the labels the main server needs for the loss. */
 export function forward(members: readonly Member[]): PassResult[] {
-	for (const {state, tensors} of members) {
+	for (const {state, input, tensors} of members) {
 		adopt(state, tensors);
-		forget(state);
+		forgetOthers(state, input);
 	}
 	const {model, spec} = members[0]!.state;
 	const batches = members.map(batchOf);
-	const {batch, adapters, dropout} = joined(members, batches);
+	const used = members.map(forwardAdapter);
+	const {batch, adapters, dropout} = joined(members, batches, used);
 	const {activations, saved} = model.forward(batch, adapters, {dropout});
 	const owners = batches.map(({lengths}) => lengths);
 	const group: Group = {model, saved, owners, waiting: new Set(members.keys())};
 	const {hidden} = model.config;
 	let at = 0;
-	return members.map(({state, tensors}, place) => {
+	return members.map(({state, input, tensors}, place) => {
 		const {lengths, ids, labels, dropout: own} = batches[place]!;
 		const rows = activations.subarray(at, at + ids.length * hidden);
 		at += ids.length * hidden;
-		state.kept = {group, place, dropout: own, targets: labels.length};
+		const name = stepName(input as BatchInput);
+		forget(state, name);
+		state.stashed.delete(name);
+		state.kept.set(name, {group, place, dropout: own, targets: labels.length, adapter: used[place]!});
 		const wire = packed(members.length > 1 ? rows.slice() : rows, [ids.length, hidden], spec.wire);
 		state.tailGradients = undefined;
 		// Where the client has the loss nothing of its targets leaves it.
@@ -164,7 +204,7 @@ export function backward(members: readonly Member[]): PassResult[] {
 		// With nothing below the cut to train (c = 0) no gradient is sent.
 		if (!member.tensors['gradient.gradient']) {
 			results.set(member, withoutHead(member, tokensOf(group, place)));
-			forget(member.state);
+			forget(member.state, nameOf(member));
 		} else groups.set(group, [...(groups.get(group) ?? []), member]);
 	}
 	for (const [group, own] of groups) {
@@ -176,8 +216,9 @@ export function backward(members: readonly Member[]): PassResult[] {
 const tokensOf = ({owners}: Group, place: number) => sum(owners[place]!);
 
 /** With nothing to train below the cut the end of the model is trained alone, where the client holds it. */
-function withoutHead({state, input}: Member, tokens: number): PassResult {
-	const {targets} = keptOf({state});
+function withoutHead(member: Member, tokens: number): PassResult {
+	const {state, input} = member;
+	const {targets} = keptOf(member);
 	const {isApplied, optimizerStep} = input as Applied;
 	const gradientNorm = state.tailGradients
 		? state.trainer.train(state.tailGradients, {weight: targets, isApplied, optimizerStep})
@@ -186,9 +227,14 @@ function withoutHead({state, input}: Member, tokens: number): PassResult {
 	return {output: {gradientNorm, tokens}, tensors: {}};
 }
 
-function keptOf({state}: Pick<Member, 'state'>): Kept {
-	if (state.kept) return state.kept;
-	throw new Error(`${state.id} has no forward pass to go back through`);
+/** Under which name the forward pass of a backward pass is kept: a single one whatever step its batch is sent as by now. */
+const nameOf = ({state: {spec, kept}, input}: Member): string =>
+	spec.isPipelined ? stepName(input as StepKey) : ([...kept.keys()][0] ?? '');
+
+function keptOf(member: Member): Kept {
+	const kept = member.state.kept.get(nameOf(member));
+	if (kept) return kept;
+	throw new Error(`${member.state.id} has no forward pass to go back through`);
 }
 
 /** Those of one forward pass: all of them as they are, some of them through their share of what was kept. */
@@ -199,10 +245,7 @@ function backwardOf(group: Group, unordered: readonly Member[]): [Member, PassRe
 	const isWhole = members.length === owners.length;
 	const gradient = joinedGradient(members, kept, model.config.hidden);
 	const share = () => {
-		const adapters = members.map(({state}, index) => ({
-			adapter: state.trainer.adapter,
-			rows: kept[index]!.dropout.rows,
-		}));
+		const adapters = kept.map(one => ({adapter: one.adapter, rows: one.dropout.rows}));
 		const dropout = {
 			probability: members[0]!.state.spec.lora.dropout,
 			groups: kept.map(one => one.dropout),
@@ -214,8 +257,8 @@ function backwardOf(group: Group, unordered: readonly Member[]): [Member, PassRe
 		const {state, input} = member;
 		const {place, targets} = kept[index]!;
 		const {isApplied, optimizerStep} = input as Applied;
-		if (isWhole) state.kept = undefined;
-		else forget(state);
+		if (isWhole) state.kept.delete(nameOf(member));
+		else forget(state, nameOf(member));
 		const all = state.tailGradients ? {...gradients[index]!, ...state.tailGradients} : gradients[index]!;
 		state.tailGradients = undefined;
 		const gradientNorm = state.trainer.train(all, {weight: targets, isApplied, optimizerStep});
@@ -241,7 +284,8 @@ export function localStep(members: readonly Member[]): PassResult[] {
 	for (const {state, tensors} of members) adopt(state, tensors);
 	const {model, spec} = members[0]!.state;
 	const batches = members.map(batchOf);
-	const {batch, adapters, dropout} = joined(members, batches);
+	const own = members.map(({state}) => state.trainer.adapter);
+	const {batch, adapters, dropout} = joined(members, batches, own);
 	const starts = batches.map((_, place) => sum(batches.slice(0, place).map(({ids}) => ids.length)));
 	const targets = {
 		positions: concatenated(batches.map(({positions}, place) => positions.map(position => position + starts[place]!))),
@@ -254,10 +298,10 @@ export function localStep(members: readonly Member[]): PassResult[] {
 	return members.map(({state, input}, place) => {
 		const {labels, ids} = batches[place]!;
 		const {isApplied, optimizerStep} = input as Applied;
-		const own = targetLosses.subarray(at, at + labels.length);
+		const losses = targetLosses.subarray(at, at + labels.length);
 		at += labels.length;
 		const gradientNorm = state.trainer.train(gradients[place]!, {weight: labels.length, isApplied, optimizerStep});
-		const output = {loss: sum([...own]) / labels.length, targets: labels.length, tokens: ids.length, gradientNorm};
+		const output = {loss: sum([...losses]) / labels.length, targets: labels.length, tokens: ids.length, gradientNorm};
 		return {output, tensors: {}};
 	});
 }

@@ -5,7 +5,8 @@ a cohort of one.
 import type {PassResult} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
 import type {SplitModel} from '../model/split.ts';
-import {type Applied, adopt, backward, type ClientState, forget, forward, localStep} from './client-cohort.ts';
+import {type Applied, adopt, backward, type ClientState, forgetAll, forward, localStep} from './client-cohort.ts';
+import {restoreStash, savedStash} from './client-stash.ts';
 import {tailStep} from './client-tail.ts';
 import type {Passes} from './passes.ts';
 import type {ActorSpec} from './spec.ts';
@@ -25,7 +26,7 @@ export class ClientCompute implements Passes {
 		initial: NamedTensors,
 	) {
 		const trainer = new Trainer(spec, model.config, initial);
-		this.state = {id, spec, model, tail, trainer, kept: undefined, tailGradients: undefined};
+		this.state = {id, spec, model, tail, trainer, kept: new Map(), stashed: new Map(), tailGradients: undefined};
 	}
 
 	forward(input: unknown, tensors: NamedTensors): PassResult {
@@ -56,16 +57,18 @@ export class ClientCompute implements Passes {
 	}
 
 	save(): PassResult {
-		return this.state.trainer.save();
+		const {output, tensors} = this.state.trainer.save();
+		return {output, tensors: {...tensors, ...savedStash(this.state)}};
 	}
 
 	restore(input: unknown, tensors: NamedTensors): PassResult {
 		this.state.trainer.restore(input as SavedTrainer, tensors);
+		restoreStash(this.state, tensors);
 		return {output: {}, tensors: {}};
 	}
 
 	close(): PassResult {
-		forget(this.state);
+		forgetAll(this.state);
 		return {output: {}, tensors: {}};
 	}
 }

@@ -5,8 +5,9 @@ The change is made before an actor's next pass that begins anew; what it has tra
 import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
 import type {ActorSpec} from './spec.ts';
 
-/** A pass that works on what the one before it left. */
-const isContinued = (pass: string) => pass === 'backward' || pass === 'close';
+/** A pass that works on what the one before it left, or comes while others wait for their gradients. */
+const isContinued = ({pass, input}: PassRequest) =>
+	pass === 'backward' || pass === 'close' || ((input as {inFlight?: readonly number[]})?.inFlight?.length ?? 0) > 0;
 
 export class RespecCompute implements Compute {
 	readonly #inner: Compute;
@@ -28,7 +29,7 @@ export class RespecCompute implements Compute {
 		const reopening = this.#reopening.get(actor);
 		if (reopening) return reopening.then(() => this.run(request));
 		const spec = this.#specs.get(actor);
-		if (!spec || isContinued(pass)) return this.#inner.run(request);
+		if (!spec || isContinued(request)) return this.#inner.run(request);
 		this.#specs.delete(actor);
 		// One that begins a new life is made of it from the start.
 		if (pass === 'open') return this.#inner.run(request);

@@ -93,7 +93,7 @@ export class ShapesCompute implements Compute {
 				return {output, tensors: Object.fromEntries(rows) as NamedTensors};
 			}
 			case 'backward':
-				return {output: {tokens: kept.tokens, gradientNorm: 1}};
+				return {output: {tokens: lengths.length > 0 ? total(lengths) : kept.tokens, gradientNorm: 1}};
 			case 'localStep':
 				return {output: {loss: lossAt(input), targets, tokens: total(lengths), gradientNorm: 1}};
 			case 'mainStep': {

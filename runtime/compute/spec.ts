@@ -60,6 +60,8 @@ export type ActorSpec =
 			readonly wireGradient?: Dtype;
 			readonly wireAdapter: Dtype;
 			readonly optimizerAtRound: 'keep' | 'reset';
+			/** Several batches are on their way at once; default false. */
+			readonly isPipelined?: boolean;
 			/** Default `truncate`. */
 			readonly adoption?: Adoption;
 	  } & TrainerSpec)

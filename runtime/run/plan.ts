@@ -9,6 +9,7 @@ import {attachedOf, attachOf} from '../../protocols/attach-events.ts';
 import {cutMax, cutMin, cutOf, distinctCuts} from '../../protocols/cuts.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
 import {type Agreement, protocolVersion} from '../../protocols/messages.ts';
+import {pipelineDepthOf} from '../../protocols/pipelining.ts';
 import {isAsynchronous} from '../../protocols/policies.ts';
 import {globalRank, rankOf} from '../../protocols/ranks.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
@@ -167,6 +168,8 @@ function trainerSpec(scenario: Scenario, part: Part, isServer: boolean): Trainer
 	return {part, lora, seed, optimizer, schedule, clipNorm, labelSmoothing};
 }
 
+const isPipelined = (scenario: Scenario) => pipelineDepthOf(scenario) > 1;
+
 /** The parts of a specification that follow from how adapters are combined. */
 const isAFrozen = ({aggregation}: Pick<Scenario, 'aggregation'>) => aggregation.kind === 'ffa-lora';
 
@@ -181,6 +184,7 @@ export const clientSpec = (scenario: Scenario, config: ModelConfig, clientId: st
 	wire: scenario.wire.activations,
 	wireAdapter: scenario.wire.adapters,
 	...(onSkipped(scenario) === 'reuse' && {keepsGradient: true}),
+	...(isPipelined(scenario) && {isPipelined: true}),
 	optimizerAtRound: momentsOf(scenario),
 	...(scenario.aggregation.kind === 'flexlora' && {adoption: 'rescale' as const}),
 	...proximal(scenario),
@@ -247,6 +251,7 @@ export const clientInput = (
 	fedServerId,
 	mainServerId: scenario.mainServer ? mainServerId : null,
 	...(isUShaped(scenario) && {labels: scenario.labels}),
+	...(isPipelined(scenario) && {pipelineDepth: pipelineDepthOf(scenario)}),
 	accumulation: scenario.training.accumulation,
 	onSkipped: onSkipped(scenario),
 	stepsPerVersion: stepsPerVersion(scenario),
@@ -264,7 +269,7 @@ export const mainServerInput = (scenario: Scenario, agreement: Agreement, incarn
 	stepClosing: scenario.stepClosing,
 	isOwnPace: isAsynchronous(scenario.aggregation),
 	accumulation: scenario.training.accumulation,
-	credit: 1,
+	credit: pipelineDepthOf(scenario),
 	isAdapterPublished: evaluatorIds(scenario).length > 0,
 	answerTimeoutMs: scenario.timing.answerTimeoutMs,
 });

@@ -65,8 +65,9 @@ function mixedFlops(
 }
 
 function shapeOf({pass, input, tensors}: PassRequest, last: PassWork): Omit<PassWork, 'flops'> {
-	if (backwardOnly.has(pass)) return last;
-	const {lengths = [], parts} = input as Input;
+	const {lengths = [], parts, targets: own = 0} = input as Input;
+	// Where several batches are on their way it says which it goes back through.
+	if (backwardOnly.has(pass)) return lengths.length > 0 ? {lengths, targets: own} : last;
 	if (!parts) return {lengths, targets: tensors['batch.labels']?.shape[0] ?? 0};
 	const targets = parts.map((_, index) => tensors[`${index}.labels`]?.shape[0] ?? 0);
 	return {lengths: parts.flatMap(part => part.lengths), targets: targets.reduce((sum, count) => sum + count, 0)};

@@ -63,7 +63,7 @@ export type Simulated = RunResult & {
 };
 
 /** Batches of 1 to 3 rows of 2 to 9 tokens of a vocabulary of 64, from keyed streams. */
-function batchAt(owner: string, index: number): PackedBatch {
+export function batchAt(owner: string, index: number): PackedBatch {
 	const random = randomStream('sim', owner, index);
 	const lengths = Array.from({length: random.integer(1, 3)}, () => random.integer(2, 9));
 	const tokens = lengths.reduce((sum, length) => sum + length, 0);
