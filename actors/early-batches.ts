@@ -27,9 +27,10 @@ const earlyOf = ({early}: MainServerContext, client: string): readonly Pending[]
 export const isWaitingEarly = (context: MainServerContext, client: string, key: Key): boolean =>
 	earlyOf(context, client).some(batch => isSame(batch, key));
 
-/** As many wait as may be on their way. */
-export const isOverCredit = (context: MainServerContext, client: string, {round}: Pick<Key, 'round'>): boolean =>
-	earlyOf(context, client).filter(batch => batch.round >= round).length >= context.credit;
+/** As many wait as may be on their way, and it is not the turn of this one. */
+export const isOverCredit = (context: MainServerContext, client: string, {round, step}: Key): boolean =>
+	earlyOf(context, client).filter(batch => batch.round >= round).length >= context.credit &&
+	step !== turnOf(context, client, round);
 
 /** An answer before the last one that is still kept. */
 export const earlierReply = (
