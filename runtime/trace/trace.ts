@@ -146,8 +146,10 @@ export const locatedOf = (entry: TraceEntry): Located => ({stream: entry.stream,
 /** What a record's actor did to the world. */
 export const commandsOf = (record: TraceRecord) => ('commands' in record ? (record.commands ?? []) : []);
 
-/** Whether an actor left this record. */
-export const isOfActor = (record: TraceRecord): record is ActorRecord => 'actor' in record;
+const actorKinds: readonly string[] = ['started', 'input', 'dropped', 'ended'] satisfies ActorRecord['kind'][];
+
+/** Whether an actor left this record, one of a kind that this version knows. */
+export const isOfActor = (record: TraceRecord): record is ActorRecord => actorKinds.includes(record.kind);
 
 async function streamsIn(path: string): Promise<string[]> {
 	const folder = basename(path) === 'trace' ? path : join(path, 'trace');

@@ -48,8 +48,10 @@ function eventText(record: TraceRecord): string {
 			return `ended${record.failure === null ? '' : `: ${record.failure}`}`;
 		case 'gap':
 			return `${record.lost} records were lost here`;
-		default:
+		case 'end':
 			return `the trace ends: ${record.reason}${record.text === undefined ? '' : `, ${record.text}`}`;
+		default:
+			return `a record of kind ${(record as {kind: string}).kind}, which this version of Cutlayer does not know`;
 	}
 }
 
@@ -60,7 +62,8 @@ export function commandText(command: Command): string {
 		return `${command.send}${command.to === undefined ? '' : ` to ${command.to}`}${norm}`;
 	}
 	if ('unsent' in command) return `could not send ${command.unsent}`;
-	return 'pass' in command ? `pass ${command.pass}` : `timer ${command.delayMs} ms`;
+	if ('pass' in command) return `pass ${command.pass}`;
+	return 'timer' in command ? `timer ${command.delayMs} ms` : `something unknown (${Object.keys(command)[0]})`;
 }
 
 function stateText(record: TraceRecord): string {

@@ -6,6 +6,7 @@ import {cp, rm} from 'node:fs/promises';
 import {join} from 'node:path';
 import {FakeCompute} from '../_helpers/fake-compute.ts';
 import {recordRun, withFolder} from '../_helpers/recorded-run.ts';
+import {recordMinors} from './minors.ts';
 import {traceScenarios} from './scenarios.ts';
 
 for (const [name, scenario] of Object.entries(traceScenarios)) {
@@ -21,3 +22,5 @@ for (const [name, scenario] of Object.entries(traceScenarios)) {
 		await cp(join(folder, 'trace', 'run.trace'), target);
 	});
 }
+
+await recordMinors();
