@@ -9,7 +9,7 @@ import {CutlayerError} from '../../protocols/errors.ts';
 import {type ParentRun, readParent, recordOfRound} from '../replay/parent-run.ts';
 import {numberAt, readRecordedRun} from '../report/read.ts';
 import {clientIds} from '../run/plan.ts';
-import {runWhatIf} from './what-if-run.ts';
+import {interruptedCode, runWhatIf} from './what-if-run.ts';
 
 export type BlameFlags = {
 	readonly loss: boolean;
@@ -26,7 +26,7 @@ export type BlameFlags = {
 /** What a client's contributions from the point on did: `moved` is the loss with them minus the loss without. */
 type Blamed = {readonly client: string; readonly loss: number; readonly moved: number; readonly folder?: string};
 
-/** Exits 0; throws `usage` and what a run throws. */
+/** Exits 0, or 130 when it was interrupted, with what was found until then; throws `usage` and what a run throws. */
 export async function blame(folder: string, flags: BlameFlags): Promise<void> {
 	if (!flags.loss) throw new CutlayerError('usage', 'Expected what to look for: add --loss, the validation loss');
 	const parent = await readParent(folder);
@@ -40,6 +40,7 @@ export async function blame(folder: string, flags: BlameFlags): Promise<void> {
 		for (const client of clients) {
 			bar.next(`without ${client}`);
 			const loss = await lossWithout(parent, {client, from, out: join(keep, `without-${client}`)}, flags);
+			if (loss === undefined) break;
 			found.push({
 				client,
 				loss,
@@ -52,6 +53,10 @@ export async function blame(folder: string, flags: BlameFlags): Promise<void> {
 		if (flags.out === undefined) await rm(keep, {recursive: true, force: true});
 	}
 	const blamed = found.toSorted((a, b) => Math.abs(b.moved) - Math.abs(a.moved));
+	if (found.length < clients.length)
+		process.stderr.write(
+			`interrupted: ${found.length} of ${clients.length} clients were looked at; give --client for others\n`,
+		);
 	process.stdout.write(
 		flags.json ? `${JSON.stringify({run: folder, from, loss: before, blamed})}\n` : textOf(from, before, blamed),
 	);
@@ -67,12 +72,13 @@ async function lossWithout(
 	parent: ParentRun,
 	{client, from, out}: {client: string; from: number; out: string},
 	{backend}: BlameFlags,
-): Promise<number> {
+): Promise<number | undefined> {
 	await runWhatIf(
 		parent,
 		{at: from, changes: [{kind: 'without', client}]},
 		{out, quiet: true, json: false, ...(backend && {backend})},
 	);
+	if (process.exitCode === interruptedCode) return undefined;
 	if (process.exitCode)
 		throw new CutlayerError(
 			'run-failed',

@@ -48,12 +48,28 @@ function isWanted(head: RecordHead, {actor, verb, round, from, to}: ListFlags): 
 /** `trace ls` */
 export const list = (path: string, flags: ListFlags): Promise<void> =>
 	withTrace(path, async trace => {
+		let isNone = true;
 		for await (const batch of trace.entryBatches()) {
 			const wanted = batch.filter(({head}) => isWanted(head, flags));
+			isNone &&= wanted.length === 0;
 			const lines = wanted.map(entry => oneLine(trace, locatedOf(entry), flags.json));
 			if (lines.length > 0) await print(lines.join(''));
 		}
+		if (isNone) await explainNone(trace, flags);
 	});
+
+/** Throws `usage` for an actor or a word that the trace does not have; else says that nothing matches. */
+async function explainNone(trace: Trace, {actor, verb}: ListFlags): Promise<void> {
+	const {actors, verbs} = await trace.words();
+	const stranger = (kind: string, asked: string | undefined, known: readonly string[]) => {
+		if (asked === undefined || known.includes(asked)) return;
+		const shown = known.length > 40 ? `${known.slice(0, 40).join(', ')} ...` : known.join(', ');
+		throw new CutlayerError('usage', `There is no ${kind} ${asked} in ${trace.folder}: expected one of ${shown}`);
+	};
+	stranger('actor', actor, actors);
+	stranger('verb', verb, verbs);
+	await print('no record matches\n', process.stderr);
+}
 
 /** `trace show` */
 export const show = (path: string, label: string, {json}: {json: boolean}): Promise<void> =>

@@ -12,6 +12,9 @@ import {execute} from './run-scenario.ts';
 import type {WhatIfFlags, WhatIfOptions} from './what-if-flags.ts';
 import {runFromCheckpoint} from './what-if-live.ts';
 
+/** What a run that was interrupted exits with. */
+export const interruptedCode = 130;
+
 /** `cutlayer replay --what-if`: exits as a run does, and 1 when the parent could not be run again as it was. */
 export async function replayWhatIf(folder: string, flags: WhatIfFlags): Promise<void> {
 	const asked = flags.whatIf === undefined ? undefined : await readFileOf(flags.whatIf);
@@ -45,7 +48,8 @@ export async function runWhatIf(parent: ParentRun, whatIf: WhatIf, options: What
 		},
 		{bus: 'memory', clock: 'virtual', set: [], trace: level, backend, quiet, json},
 	);
-	if (level !== 'off') await checkBeginning(parent, out, at);
+	// One that was interrupted may have stopped before the point.
+	if (level !== 'off' && process.exitCode !== interruptedCode) await checkBeginning(parent, out, at);
 }
 
 async function checkBeginning(parent: ParentRun, out: string, at: number): Promise<void> {

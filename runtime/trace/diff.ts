@@ -21,7 +21,10 @@ type Mark = {readonly stream: Located['stream']; readonly n: number; readonly t:
 type Found = Pick<Parting, 'actor' | 'channel' | 'same'> & {readonly a: Mark | undefined; readonly b: Mark | undefined};
 
 /** What waits in one channel for its counterpart; at most one of the two is not empty. */
-type Channel = {same: number; a: Mark[]; b: Mark[]};
+type Channel = {same: number; a: Mark[]; b: Mark[]; isParted: boolean};
+
+/** How often it is asked whether something earlier can still be found. */
+const askInterval = 256;
 
 /**
 Compares in the order in which each actor lived when both ran in virtual time. In real time the order of messages from
@@ -31,15 +34,30 @@ export async function firstParting(a: Trace, b: Trace): Promise<Parting | undefi
 	const isOrdered = [a, b].every(trace => trace.streams.every(({header}) => header.clock === 'virtual'));
 	const channels = new Map<string, Channel>();
 	const [readA, readB] = [a.records(), b.records()];
-	for (;;) {
+	let earliest: Found | undefined;
+	for (let count = 1; ; count++) {
 		const [nextA, nextB] = [await readA.next(), await readB.next()];
-		const found = take(channels, 'a', nextA.value, isOrdered) ?? take(channels, 'b', nextB.value, isOrdered);
-		if (found) return partingOf(found);
+		for (const [side, {value}] of [
+			['a', nextA],
+			['b', nextB],
+		] as const) {
+			const found = take(channels, side, value, isOrdered);
+			if (found && (!earliest || timeOf(found) < timeOf(earliest))) earliest = found;
+		}
 		if (nextA.done && nextB.done) break;
+		if (earliest && count % askInterval === 0 && !waitsBefore(channels, timeOf(earliest))) return partingOf(earliest);
 	}
-	const found = unmatched(channels);
+	const found = [...(earliest ? [earliest] : []), ...unmatched(channels)].toSorted(
+		(one, two) => timeOf(one) - timeOf(two),
+	)[0];
 	return found && partingOf(found);
 }
+
+const timeOf = ({a, b}: Found): number => Math.min(a?.t ?? Number.POSITIVE_INFINITY, b?.t ?? Number.POSITIVE_INFINITY);
+
+/** Whether a record from before a time may still turn out to have no counterpart: an actor that is gone in one of the runs. */
+const waitsBefore = (channels: ReadonlyMap<string, Channel>, t: number): boolean =>
+	[...channels.values()].some(({a, b}) => ((a[0] ?? b[0])?.t ?? t) < t);
 
 async function partingOf({a, b, ...found}: Found): Promise<Parting> {
 	return {...found, a: a && (await located(a)), b: b && (await located(b))};
@@ -58,8 +76,9 @@ function take(
 ): Found | undefined {
 	const name = next && channelOf(next.record, isOrdered);
 	if (!next || name === undefined) return undefined;
-	const channel = channels.get(name) ?? {same: 0, a: [], b: []};
+	const channel = channels.get(name) ?? {same: 0, a: [], b: [], isParted: false};
 	channels.set(name, channel);
+	if (channel.isParted) return undefined;
 	const {stream, record} = next;
 	const mark: Mark = {stream, n: record.n, t: record.t, digest: digestOf(record, isOrdered)};
 	const other = channel[side === 'a' ? 'b' : 'a'].shift();
@@ -69,18 +88,17 @@ function take(
 	}
 	channel.same++;
 	if (other.digest === mark.digest) return undefined;
+	// What comes later there says nothing more.
+	channels.set(name, {...channel, a: [], b: [], isParted: true});
 	const [one, two] = side === 'a' ? [mark, other] : [other, mark];
 	return {...described(name), same: channel.same - 1, a: one, b: two};
 }
 
-/** The earliest record that one run has and the other has not. */
-function unmatched(channels: ReadonlyMap<string, Channel>): Found | undefined {
-	const found = [...channels].flatMap(([name, {same, a, b}]): Found[] =>
+/** Of each channel the first record that one run has and the other has not. */
+const unmatched = (channels: ReadonlyMap<string, Channel>): Found[] =>
+	[...channels].flatMap(([name, {same, a, b}]) =>
 		a.length + b.length === 0 ? [] : [{...described(name), same, a: a[0], b: b[0]}],
 	);
-	const time = ({a, b}: Found) => (a ?? b)!.t;
-	return found.toSorted((one, two) => time(one) - time(two))[0];
-}
 
 const described = (name: string) => {
 	const [actor, channel] = name.split(' ', 2) as [string, string];

@@ -160,6 +160,16 @@ export class TraceReader {
 		return undefined;
 	}
 
+	/** The number of the last whole record. */
+	async last(): Promise<number> {
+		const {n} = await this.#entryBefore(Number.MAX_SAFE_INTEGER);
+		const batches = this.entryBatches({from: n});
+		for (;;) {
+			const {done, value} = await batches.next();
+			if (done) return value.next - 1;
+		}
+	}
+
 	/** Records backwards from `from`, a block of the index at a time. */
 	async *backwards(from: number): AsyncGenerator<TraceRecord> {
 		for (let block = Math.floor(from / indexInterval); block >= 0; block--) {

@@ -79,20 +79,33 @@ export class Trace {
 		const stream = name === undefined ? this.streams[0] : this.streams.find(one => one.name === name);
 		const record = stream && digits !== undefined ? await stream.record(Number(digits)) : undefined;
 		if (stream && record) return {stream, record};
-		const names = this.streams.map(one => one.name).join(', ');
-		throw new CutlayerError(
-			'usage',
-			`There is no record ${label} in ${this.folder}: expected a number${this.streams.length > 1 ? ` after a stream and a colon; streams are ${names}` : ' of the trace'}`,
-		);
+		const ranges = await Promise.all(this.streams.map(async one => [one.name, await one.last()] as const));
+		const expected =
+			ranges.length > 1
+				? `a stream, a colon and a number: ${ranges.map(([one, last]) => `${one}:1 to ${one}:${last}`).join(', ')}`
+				: `a number from 1 to ${ranges[0]![1]}`;
+		throw new CutlayerError('usage', `There is no record ${label} in ${this.folder}: expected ${expected}`);
+	}
+
+	/** Everybody who left a record, in order of appearance, and every word that one can look for. */
+	async words(): Promise<{readonly actors: readonly string[]; readonly verbs: readonly string[]}> {
+		const [actors, verbs] = [new Set<string>(), new Set<string>()];
+		for await (const batch of this.entryBatches()) {
+			for (const {head} of batch) {
+				if (head.actor !== undefined) actors.add(head.actor);
+				for (const verb of head.verbs) verbs.add(verb);
+			}
+		}
+		return {actors: [...actors], verbs: [...verbs]};
 	}
 
 	/** The causes of a record, nearest first, back to the start of an actor or a word of the host. */
 	async causesOf(located: Located): Promise<Located[]> {
 		const causes: Located[] = [];
-		let cause = await this.#causeOf(located);
+		let cause = await this.causeOf(located);
 		while (cause && causes.length < causesMax) {
 			causes.push(cause);
-			cause = await this.#causeOf(cause);
+			cause = await this.causeOf(cause);
 		}
 		return causes;
 	}
@@ -118,7 +131,8 @@ export class Trace {
 		return Promise.all(this.streams.map(stream => stream.close()));
 	}
 
-	async #causeOf({stream, record}: Located): Promise<Located | undefined> {
+	/** The record that led to this one; nothing for a start, a word of the host, and what was sent outside the trace. */
+	async causeOf({stream, record}: Located): Promise<Located | undefined> {
 		if (record.kind !== 'input') return undefined;
 		if (record.by !== undefined) {
 			const cause = await stream.record(record.by);

@@ -2,8 +2,9 @@ import {execFile} from 'node:child_process';
 import {readFile, writeFile} from 'node:fs/promises';
 import {join} from 'node:path';
 import test from 'ava';
+import {callCutlayer} from '../_helpers/call-cutlayer.ts';
 import {recordRun, withFolder} from '../_helpers/recorded-run.ts';
-import {rewriteTrace} from '../_helpers/traces.ts';
+import {recordsIn, rewriteTrace} from '../_helpers/traces.ts';
 
 const command = new URL('../../runtime/cli/cutlayer.mjs', import.meta.url).pathname;
 const kept = new URL('../traces/split-lora.trace', import.meta.url).pathname;
@@ -65,11 +66,39 @@ test('trace lists, shows, checks and compares', async t => {
 	t.regex(parted.stdout, /the runs part at \w+/);
 	const nothing = await cutlayer('trace', 'show', kept, '999999');
 	t.is(nothing.code, 2);
-	t.regex(nothing.stderr, /There is no record 999999/);
+	t.regex(nothing.stderr, /There is no record 999999 in .*: expected a number from 1 to \d+\n/);
 });
 
 test('follow ends with the trace', async t => {
 	const {code, stdout} = await cutlayer('trace', 'follow', kept);
 	t.is(code, 0);
 	t.regex(stdout, /the trace ends: done\n$/);
+});
+
+test.serial('what a list is asked for and is not there is said with what there is', async t => {
+	const ask = (...flags: string[]) => callCutlayer(['trace', 'ls', kept, ...flags]);
+	const stranger = await ask('--actor', 'c9');
+	t.is(stranger.code, 2);
+	t.regex(stranger.stderr, /There is no actor c9 in .*: expected one of fed, main, evaluator, c0, c1, c2\n/);
+	const word = await ask('--verb', 'uplaod');
+	t.is(word.code, 2);
+	t.regex(word.stderr, /There is no verb uplaod in .*: expected one of .*\bupload\b/);
+	const none = await ask('--actor', 'c1', '--round', '77');
+	t.deepEqual([none.code, none.stdout, none.stderr], [0, '', 'no record matches\n']);
+	for (const flag of ['--from', '--to']) {
+		const time = await ask(flag, 'noon');
+		t.is(time.code, 2);
+		t.regex(time.stderr, /expected milliseconds of run time from 0 on/);
+	}
+	const all = await recordsIn(kept);
+	const [from, to] = [all[20]!.t, all[60]!.t];
+	const {stdout} = await ask('--from', `${from}`, '--to', `${to}`, '--json');
+	const listed = stdout
+		.trim()
+		.split('\n')
+		.map(line => (JSON.parse(line) as {n: number}).n);
+	t.deepEqual(
+		listed,
+		all.filter(record => record.t >= from && record.t <= to).map(({n}) => n),
+	);
 });

@@ -51,3 +51,28 @@ test('a run that goes on where the other ended parts there', t =>
 		t.is(parting?.b, undefined);
 		t.true(parting!.a!.record.n > 100);
 	}));
+
+test('an actor that is gone in one run is where they part, not what that did to others later', t =>
+	withFolder(async folder => {
+		const [a, b] = [join(folder, 'a'), join(folder, 'b')];
+		const header = {
+			code: 'test',
+			scenarioHash: '',
+			seed: 1,
+			backend: 'fake',
+			clock: 'virtual',
+			level: 'digest',
+		} as const;
+		await recordRun({folder: a, recorder: {header}, scenario: {training: {steps: 8, stepsPerRound: 2}}});
+		await cp(a, b, {recursive: true});
+		const gone = 60;
+		await rewriteTrace(b, record => {
+			if ('actor' in record && record.actor === 'c1' && record.n > gone) return undefined;
+			if (record.kind !== 'input' || record.n < gone + 40 || record.event.type !== 'gradient') return record;
+			return {...record, event: {...record.event, body: {...(record.event.body as object), loss: 77}}};
+		});
+		const parting = await diff(a, b);
+		t.is(parting?.actor, 'c1');
+		t.is(parting?.b, undefined);
+		t.true(parting!.a!.record.n > gone && parting!.a!.record.n < gone + 40);
+	}));

@@ -68,7 +68,7 @@ async function replay(run: string, flags: ReplayFlags): Promise<void> {
 		if (actor !== undefined && result.actors.length === 0)
 			throw new (await import('../../../protocols/errors.ts')).CutlayerError(
 				'usage',
-				`There is no actor ${actor} in ${run}: its actors are shown by cutlayer replay ${run}`,
+				`There is no actor ${actor} in ${run}: expected one of ${(await trace.words()).actors.join(', ')}`,
 			);
 		process.stdout.write(json ? `${JSON.stringify(plain(result, trace))}\n` : await describe(result, trace, to));
 		process.exitCode = result.divergence ? 1 : 0;

@@ -1,7 +1,7 @@
 /**
 `cutlayer trace`: what a run recorded, as lines, one record, a comparison, a check or a file for another tool.
 */
-import {type Command, Option} from 'commander';
+import {type Command, InvalidArgumentError, Option} from 'commander';
 import type {BlameFlags} from '../blame.ts';
 import type {ListFlags} from '../trace-flags.ts';
 import type {PullFlags} from '../trace-pull.ts';
@@ -22,6 +22,11 @@ Examples:
 const run = ['<run>', 'a run folder, or one .trace file'] as const;
 const json = ['--json', 'print JSON', false] as const;
 
+const runTime = (text: string): number => {
+	if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError('expected milliseconds of run time from 0 on');
+	return Number(text);
+};
+
 /** What each command needs is loaded when it is called. */
 const actions = () => import('../trace-actions.ts');
 
@@ -34,8 +39,8 @@ export function registerTrace(program: Command): void {
 		.option('--actor <id>', 'only of this actor')
 		.option('--verb <verb>', 'only where this message, pass or event came or left')
 		.option('--round <n>', 'only of this round', recordNumber)
-		.option('--from <ms>', 'from this run time on', Number)
-		.option('--to <ms>', 'up to this run time', Number)
+		.option('--from <ms>', 'from this run time on', runTime)
+		.option('--to <ms>', 'up to this run time', runTime)
 		.option(...json)
 		.action(async (path: string, flags: ListFlags) => (await actions()).list(path, flags));
 	trace
