@@ -1,7 +1,7 @@
 /**
 `cutlayer replay --step`: a session over a trace, line by line from a terminal or a pipe. It changes nothing.
 */
-import {join} from 'node:path';
+import {dirname, join} from 'node:path';
 import {createInterface} from 'node:readline';
 import {f32View, i32View, type Tensor} from '../../protocols/tensor.ts';
 import {fromWireFormat} from '../../protocols/wire-formats.ts';
@@ -11,28 +11,34 @@ import {figuresOf} from '../trace/tensor-figures.ts';
 import {readTensor} from '../trace/tensors.ts';
 import {commandsOf, type Trace} from '../trace/trace.ts';
 import {lineOf, stateName} from '../trace/words.ts';
-import {type Break, stepHelp, type Word, wordOf} from './step-words.ts';
+import {type Break, completionsOf, stepHelp, type Word, wordOf} from './step-words.ts';
 
 export type SessionOptions = {
 	readonly trace: Trace;
-	/** The run folder, where values of tensors may be. */
-	readonly folder: string;
 	readonly actor?: string | undefined;
 	readonly input: NodeJS.ReadableStream;
 	readonly print: (text: string) => void;
-	/** Shown before each line; empty for a pipe. */
-	readonly prompt: string;
+	/** The terminal that lines are edited on, with those before at the arrow keys and words completed; default none, for a pipe. */
+	readonly terminal?: NodeJS.WritableStream | undefined;
 };
+
+const prompt = '> ';
 
 /** Ends at `quit` or at the input's end. Resolves to the number of records seen that are not as recorded. */
 export async function stepThrough(options: SessionOptions): Promise<number> {
 	const session = new Session(options);
-	const lines = createInterface({input: options.input, terminal: false});
-	options.print(`${lineCount(options)}help lists what can be asked\n${options.prompt}`);
+	const {input, terminal, print} = options;
+	const lines = createInterface(
+		terminal
+			? {input, output: terminal, terminal: true, prompt, historySize: 1000, removeHistoryDuplicates: true, completer}
+			: {input, terminal: false},
+	);
+	print(`${lineCount(options)}help lists what can be asked\n`);
 	try {
+		if (terminal) lines.prompt();
 		for await (const line of lines) {
 			if (!(await session.take(wordOf(line)))) break;
-			options.print(options.prompt);
+			if (terminal) lines.prompt();
 		}
 		return session.differences;
 	} finally {
@@ -40,6 +46,8 @@ export async function stepThrough(options: SessionOptions): Promise<number> {
 		await session.close();
 	}
 }
+
+const completer = (line: string): [string[], string] => [completionsOf(line), line];
 
 const lineCount = ({trace, actor}: SessionOptions) =>
 	`${trace.folder}: level ${trace.streams[0]!.header.level}, ${actor === undefined ? 'all actors' : `only ${actor}`}\n`;
@@ -193,16 +201,34 @@ class Session {
 		// What came in and is handed on is shown once.
 		const named = new Map([own, ...sent].flatMap(digests => namedDigests(digests ?? {}).map(one => [one.join(), one])));
 		if (named.size === 0) return this.#say('no tensors in this record');
-		for (const [name, digest] of named.values()) await this.#tensor(name, digest);
+		const {stream} = this.#stepper.last!.located;
+		const folder = join(dirname(stream.path), 'tensors');
+		const isFull = stream.header.level === 'full';
+		for (const [name, digest] of named.values()) {
+			this.#say(`${name}: ${digest}`);
+			if (!isFull) continue;
+			const tensor = await readTensor(folder, digest);
+			this.#say(tensor ? figuresText(tensor) : '  its values were evicted');
+		}
+		const norm = await this.#norm();
+		const recorded =
+			norm === undefined
+				? 'no norm either: only messages that carry an adapter have one'
+				: `the norm of all together is ${norm.toPrecision(6)}, which was recorded`;
+		if (!isFull)
+			this.#say(`their values are not in a trace of level digest, record one with --trace full; ${recorded}`);
 	}
 
-	async #tensor(name: string, digest: string): Promise<void> {
-		const folder = join(this.#options.folder, 'trace', 'tensors');
-		const tensor = await readTensor(folder, digest);
-		this.#say(`${name}: ${digest}`);
-		if (tensor) return this.#say(figuresText(tensor));
-		const isFull = this.#options.trace.streams[0]!.header.level === 'full';
-		this.#say(isFull ? '  its values were evicted' : '  values are not in this trace: record one with --trace full');
+	/** The norm of the adapter that the record sent or got. */
+	async #norm(): Promise<number | undefined> {
+		const {located} = this.#stepper.last!;
+		const {record} = located;
+		const message = record.kind === 'input' ? record.message : undefined;
+		const cause = message === undefined ? undefined : await this.#options.trace.causeOf(located);
+		const sent = cause
+			? commandsOf(cause.record).filter(one => 'send' in one && one.id === message)
+			: commandsOf(record);
+		return sent.flatMap(command => ('send' in command && command.norm !== undefined ? [command.norm] : []))[0];
 	}
 
 	#say(text: string): void {

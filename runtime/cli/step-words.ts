@@ -46,7 +46,8 @@ export const stepHelp = `
   where                         the record it stands at
   state [ACTOR], context [ACTOR] [PATH], inbox [ACTOR]       of the record's own actor by default
   causes, effects               of the record, back to the start and onwards
-  tensors                       shapes and digests; mean, norm and histogram where the values were kept
+  tensors                       shapes and digests; mean, norm and histogram where the values were kept (--trace full),
+                                else the norm of an adapter that was sent
   quit                                                               (q)
 `;
 
@@ -60,6 +61,13 @@ const short: Readonly<Record<string, string>> = {
 };
 const plain = ['breaks', 'clear', 'continue', 'back', 'causes', 'effects', 'tensors', 'where', 'help', 'quit'] as const;
 const known = ['next', 'previous', 'to', 'break', 'state', 'context', 'inbox', ...plain];
+
+/** Whole words that a line may go on as. */
+export function completionsOf(line: string): string[] {
+	const kinds = ['state', 'verb', 'client', 'loss'].map(kind => `break ${kind} `);
+	const targets = ['to state ', 'to step '];
+	return [...known, ...kinds, ...targets].filter(word => word.startsWith(line) && word !== line);
+}
 
 const wrong = (text: string): Word => ({word: 'wrong', text});
 const isPlain = (word: string): word is (typeof plain)[number] => (plain as readonly string[]).includes(word);

@@ -1,10 +1,12 @@
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {join} from 'node:path';
+import {PassThrough} from 'node:stream';
 import {text} from 'node:stream/consumers';
 import test from 'ava';
+import {stepThrough} from '../../runtime/cli/step-session.ts';
 import {recordRun, withFolder} from '../_helpers/recorded-run.ts';
-import {rewriteTrace} from '../_helpers/traces.ts';
+import {rewriteTrace, withTrace} from '../_helpers/traces.ts';
 
 const command = new URL('../../runtime/cli/cutlayer.mjs', import.meta.url).pathname;
 const kept = join(import.meta.dirname, '../traces/split-lora.trace');
@@ -70,12 +72,57 @@ test('a session shows state, context, inbox, causes, effects and what is known o
 	t.regex(said.join('\n'), /c1:0:3 +activations from c1, sent in record \d+/);
 	t.regex(said.join('\n'), / c2 +started as client/);
 	t.regex(said.join('\n'), /main +activations from c1/);
-	t.regex(
-		said.join('\n'),
-		/activations: f32\[\d+,4\]:[0-9a-f]{32}\n {2}values are not in this trace: record one with --trace full/,
-	);
+	t.regex(said.join('\n'), /activations: f32\[\d+,4\]:[0-9a-f]{32}\n/);
 	t.regex(said.at(-2)!, /c9 has not started here; started are: fed, main, evaluator, c0, c1, c2/);
 });
+
+test('at level digest a session shows the norm of an adapter, sent or got, and says why there is no more', async t => {
+	const why = 'their values are not in a trace of level digest, record one with --trace full';
+	const {said} = await session(kept, [
+		'break verb upload',
+		'c',
+		'tensors',
+		'c',
+		'tensors',
+		'to step c1 0 1',
+		'tensors',
+	]);
+	const told = said.filter(line => line.startsWith(why));
+	t.is(told.length, 3);
+	for (const line of told.slice(0, 2))
+		t.regex(line.slice(why.length), /^; the norm of all together is [\d.e-]+, which was recorded$/);
+	t.is(told[0], told[1]);
+	t.is(told[2]!.slice(why.length), '; no norm either: only messages that carry an adapter have one');
+});
+
+test('on a terminal the arrow keys bring lines back, words are completed and Ctrl-C ends the session', t =>
+	withTrace(kept, async trace => {
+		const [input, terminal] = [new PassThrough(), new PassThrough()];
+		let printed = '';
+		const heard = (text: string) =>
+			new Promise<void>(resolve => {
+				const hear = () => (printed.includes(text) ? resolve() : setImmediate(hear));
+				hear();
+			});
+		terminal.resume();
+		const print = (text: string) => {
+			printed += text;
+		};
+		const ended = stepThrough({trace, input, terminal, print});
+		const press = (...keys: string[]) => {
+			for (const key of keys) input.write(key);
+		};
+		press(...'next 2\r');
+		await heard('       2 ');
+		press('\x1b[A', '\r');
+		await heard('       4 ');
+		press(...'whe\t\r');
+		press(...'to 41\r');
+		await heard('      41 ');
+		t.deepEqual(numbers(printed.split('\n')), [1, 2, 3, 4, 4, 41]);
+		press('\x03');
+		t.is(await ended, 0);
+	}));
 
 test('a session shows mean, norm and histogram of tensors where their values were kept', t =>
 	withFolder(async folder => {

@@ -63,7 +63,7 @@ async function replay(run: string, flags: ReplayFlags): Promise<void> {
 	const {Trace} = await import('../../trace/trace.ts');
 	const trace = await Trace.open(run);
 	try {
-		if (flags.step) return await step(trace, run, flags);
+		if (flags.step) return await step(trace, flags);
 		const result = await replayTrace(trace, {...(actor !== undefined && {actor}), ...(to !== undefined && {to})});
 		if (actor !== undefined && result.actors.length === 0)
 			throw new (await import('../../../protocols/errors.ts')).CutlayerError(
@@ -77,16 +77,16 @@ async function replay(run: string, flags: ReplayFlags): Promise<void> {
 	}
 }
 
-async function step(trace: Trace, run: string, {actor, to, json}: ReplayFlags): Promise<void> {
+async function step(trace: Trace, {actor, to, json}: ReplayFlags): Promise<void> {
 	if (json || to !== undefined) {
 		const {CutlayerError} = await import('../../../protocols/errors.ts');
 		const flag = json ? '--json' : '--to';
 		throw new CutlayerError('usage', `--step and ${flag} do not go together; leave out ${flag}`);
 	}
 	const {stepThrough} = await import('../step-session.ts');
-	const prompt = process.stdin.isTTY ? '> ' : '';
+	const terminal = process.stdin.isTTY && process.stdout.isTTY ? process.stdout : undefined;
 	const print = (text: string) => void process.stdout.write(text);
-	const differences = await stepThrough({trace, folder: run, actor, input: process.stdin, print, prompt});
+	const differences = await stepThrough({trace, actor, input: process.stdin, print, terminal});
 	process.exitCode = differences > 0 ? 1 : 0;
 }
 
