@@ -20,3 +20,7 @@ export function durationText(seconds: number): string {
 	if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 	return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
+
+/** A measured time: seconds with three digits below a minute, which may be all that tells two runs apart. */
+export const secondsText = (seconds: number): string =>
+	seconds < 60 ? `${seconds.toPrecision(3)} s` : durationText(seconds);

@@ -6,11 +6,9 @@ import type {Scenario} from '../../protocols/scenario.ts';
 import type {MetricsRow} from '../run/recorder.ts';
 import type {Beside, Comparison, RunSummary} from '../run/summary.ts';
 import type {WorldFacts} from '../run/world.ts';
-import {bytesText, durationText} from '../units.ts';
+import {bytesText, durationText, secondsText} from '../units.ts';
 
 type ClientLine = {steps: number; tokens: number; bytesUp: number; bytesDown: number; loss: number; bar?: SingleBar};
-
-const secondsText = (seconds: number) => (seconds < 60 ? `${seconds.toPrecision(3)} s` : durationText(seconds));
 
 const format =
 	'{client} {bar} {value}/{total}  loss {loss}  {tokensPerSecond} tokens/s  up {up}  down {down}  ends in {eta_formatted}';

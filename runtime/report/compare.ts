@@ -3,7 +3,7 @@ Several runs side by side: what each needed to a common target loss, as figures,
 */
 import * as Plot from '@observablehq/plot';
 import {parseHTML} from 'linkedom';
-import {bytesText, durationText} from '../units.ts';
+import {bytesText, secondsText} from '../units.ts';
 import type {Json, RecordedRun, Row} from './read.ts';
 import {numberAt, valueAt} from './read.ts';
 
@@ -99,7 +99,7 @@ export function comparisonText({targetLoss, runs}: Comparison): string {
 	const header = ['run', 'time', 'rounds', 'up', 'down', 'final loss', 'idle clients', 'idle server', 'dropped'];
 	const lines = runs.map(({name, reached, finalLoss, idleClients, idleServer, dropped}) => [
 		name,
-		reached ? durationText(reached.seconds) : 'not reached',
+		reached ? secondsText(reached.seconds) : 'not reached',
 		reached ? String(reached.round) : '-',
 		reached ? bytesText(reached.bytesUp) : '-',
 		reached ? bytesText(reached.bytesDown) : '-',

@@ -1,7 +1,7 @@
 /**
 The report as one HTML page that needs no script and no other file. Every text of the run is escaped.
 */
-import {bytesText, durationText} from '../units.ts';
+import {bytesText, secondsText} from '../units.ts';
 import {
 	barsMax,
 	bytesChart,
@@ -84,7 +84,7 @@ function headline(
 		['validation loss', evaluations.length > 0 ? change(evaluations[0]!.loss, evaluations.at(-1)!.loss) : none],
 		['perplexity, last', evaluations.at(-1)?.perplexity.toFixed(2) ?? none],
 		['rounds', roundsVoid > 0 ? `${rounds} (${roundsVoid} void)` : String(rounds)],
-		[timeName, durationText(seconds)],
+		[timeName, secondsText(seconds)],
 		['tokens a second', seconds > 0 ? (tokens / seconds).toPrecision(3) : none],
 		['sent by clients', bytesText(bytesUp)],
 		['received by clients', bytesText(bytesDown)],

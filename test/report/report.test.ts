@@ -34,7 +34,7 @@ test('a report holds the sums of the rows, client by client in numeric order', a
 	]);
 	t.deepEqual(texts(document, '.headline dd'), [
 		...['3.500 → 2.000', '3.250 → 2.125', '8.37', '1'],
-		...['5 s', '60.0', '300 kB', '600 kB'],
+		...['5.00 s', '60.0', '300 kB', '600 kB'],
 	]);
 	t.deepEqual(texts(sectionOf(document, 'Dropped messages'), 'td'), ['not-finite', '3']);
 	t.true(texts(document, '.facts dd').includes('rank 4, alpha 32, dropout 0.1, on q, v'));
@@ -98,7 +98,7 @@ test('a run without rows has a report', async t => {
 test('a run without summary.json and with a torn last line is reported up to that line', async t => {
 	const {document} = await pageOf({...smallRun(), summary: undefined, tail: '{"kind":"step","timeMs":90'});
 	t.deepEqual(texts(document, '.status'), ['not finished']);
-	t.is(texts(document, '.headline dd')[4], '5 s'); // 4.5 s, the last whole row
+	t.is(texts(document, '.headline dd')[4], '4.50 s'); // 4.5 s, the last whole row
 	t.deepEqual(texts(sectionOf(document, 'Clients'), 'td').slice(1, 3), ['2', '100']);
 });
 
