@@ -10,15 +10,38 @@ type Write = typeof process.stdout.write;
 /** What `cutlayer` with these arguments prints and exits with; the process's own exit code stays as it was. */
 export async function callCutlayer(args: readonly string[]): Promise<Ended> {
 	const texts = {stdout: '', stderr: ''};
-	const names = ['stdout', 'stderr'] as const;
+	const code = await call(args, (name, text) => {
+		texts[name] += text;
+	});
+	return {code, ...texts};
+}
+
+/** The same without keeping what it prints: how many characters that were, and what it complained of. */
+export async function callCutlayerUnheard(
+	args: readonly string[],
+): Promise<{code: number; bytes: number; stderr: string}> {
+	let [bytes, stderr] = [0, ''];
+	const code = await call(args, (name, text) => {
+		if (name === 'stdout') bytes += text.length;
+		else stderr += text;
+	});
+	return {code, bytes, stderr};
+}
+
+const names = ['stdout', 'stderr'] as const;
+
+async function call(
+	args: readonly string[],
+	hear: (name: (typeof names)[number], text: string) => void,
+): Promise<number> {
 	const writers = names.map(name => process[name].write);
 	const listeners = process.stdout.listeners('error');
 	const before = process.exitCode;
 	process.exitCode = undefined;
-	for (const name of names) process[name].write = catching(text => (texts[name] += text));
+	for (const name of names) process[name].write = catching(text => hear(name, text));
 	try {
 		await main(['node', 'cutlayer', ...args]);
-		return {code: Number(process.exitCode ?? 0), ...texts};
+		return Number(process.exitCode ?? 0);
 	} finally {
 		for (const [index, name] of names.entries()) process[name].write = writers[index]!;
 		for (const listener of process.stdout.listeners('error')) {

@@ -4,6 +4,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import type {ScenarioFile} from '../../protocols/scenario.ts';
 import {replayTrace} from '../../runtime/replay/replay.ts';
+import {checkTrace} from '../../runtime/trace/invariants.ts';
 import {FakeCompute} from '../_helpers/fake-compute.ts';
 import {recordRun, withFolder} from '../_helpers/recorded-run.ts';
 import {recordsIn, rewriteTrace, withTrace} from '../_helpers/traces.ts';
@@ -22,7 +23,7 @@ const scenarios = fc.record({
 	timing: fc.record({heartbeatMs: fc.constantFrom(0, 5), leaseMs: fc.constantFrom(0, 60_000)}),
 });
 
-test('any run replays without a divergence, whatever waits how long', async t => {
+test('any run replays without a divergence and keeps every invariant, whatever waits how long', async t => {
 	await fc.assert(
 		fc.asyncProperty(scenarios, fc.array(fc.integer({min: 0, max: 4}), {minLength: 1}), (scenario, waits) =>
 			withFolder(async folder => {
@@ -36,6 +37,7 @@ test('any run replays without a divergence, whatever waits how long', async t =>
 				t.is(result.divergence, undefined);
 				t.is(result.skipped, 0);
 				t.true(result.inputs > 5);
+				t.deepEqual((await withTrace(folder, checkTrace)).violations, []);
 			}),
 		),
 		{numRuns: process.env.CUTLAYER_TESTS === 'long' ? 200 : 12},
