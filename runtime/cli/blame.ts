@@ -36,8 +36,15 @@ export async function blame(folder: string, flags: BlameFlags): Promise<void> {
 	const keep = flags.out === undefined ? await mkdtemp(join(tmpdir(), 'cutlayer-blame-')) : resolve(flags.out);
 	const bar = await openBar(clients.length, flags.json);
 	const found: Blamed[] = [];
+	// The run under way hears it too and stops early.
+	let isInterrupted = false;
+	const interrupt = () => {
+		isInterrupted = true;
+	};
+	process.on('SIGINT', interrupt);
 	try {
 		for (const client of clients) {
+			if (isInterrupted) break;
 			bar.next(`without ${client}`);
 			const loss = await lossWithout(parent, {client, from, out: join(keep, `without-${client}`)}, flags);
 			if (loss === undefined) break;
@@ -49,14 +56,17 @@ export async function blame(folder: string, flags: BlameFlags): Promise<void> {
 			});
 		}
 	} finally {
+		process.off('SIGINT', interrupt);
 		bar.close();
 		if (flags.out === undefined) await rm(keep, {recursive: true, force: true});
 	}
 	const blamed = found.toSorted((a, b) => Math.abs(b.moved) - Math.abs(a.moved));
-	if (found.length < clients.length)
+	if (found.length < clients.length) {
+		process.exitCode = interruptedCode;
 		process.stderr.write(
 			`interrupted: ${found.length} of ${clients.length} clients were looked at; give --client for others\n`,
 		);
+	}
 	process.stdout.write(
 		flags.json ? `${JSON.stringify({run: folder, from, loss: before, blamed})}\n` : textOf(from, before, blamed),
 	);

@@ -4,6 +4,7 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test from 'ava';
 import {callCutlayer} from '../_helpers/call-cutlayer.ts';
+import {startCutlayer} from '../_helpers/cutlayer.ts';
 import {tinyModelFolder} from '../_helpers/tiny-model-folder.ts';
 import {withRunFolder} from '../_helpers/tiny-run.ts';
 
@@ -149,3 +150,13 @@ test.serial('what a what-if cannot be is said with path, value and what is allow
 		t.false(existsSync(`${run}-what-if-9`));
 	}),
 );
+
+test.serial('a search for the client to blame that is interrupted shows what it found until then', async t => {
+	const {child, said, ended} = startCutlayer(['trace', 'blame', planted, '--loss', '--round', '3']);
+	await said(/^2\/3 /m);
+	child.kill('SIGINT');
+	const {code, stdout, stderr} = await ended;
+	t.is(code, 130, stderr);
+	t.regex(stderr, /interrupted: [12] of 3 clients were looked at; give --client for others/);
+	t.regex(stdout, /^validation loss at the end .*\nclient .*\nc[01] +[\d.]+ +[+-][\d.]+\n/);
+});
