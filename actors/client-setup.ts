@@ -59,7 +59,8 @@ export const clientSetup = setup({
 		context: {} as ClientContext,
 		events: {} as ClientEvent,
 		input: {} as ClientInput,
-		tags: {} as 'quiet',
+		/** `bound`: a pass goes on from what the one before it keeps, which no checkpoint has. */
+		tags: {} as 'quiet' | 'bound',
 		output: {} as {failure: string | null},
 	},
 	actors: {

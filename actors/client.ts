@@ -179,6 +179,7 @@ export const clientMachine = clientSetup.createMachine({
 							},
 						},
 						trainingTail: {
+							tags: 'bound',
 							invoke: {
 								src: 'tailStep',
 								input: ({context}) => ({...stepKey(context), tensors: {tail: context.tailOutput!}}),
@@ -238,6 +239,7 @@ export const clientMachine = clientSetup.createMachine({
 							},
 						},
 						backwarding: {
+							tags: 'bound',
 							invoke: {
 								src: 'backward',
 								input: ({context}) => ({

@@ -35,7 +35,8 @@ const machineSetup = setup({
 		context: {} as MainServerContext,
 		events: {} as MainServerEvent,
 		input: {} as MainServerInput,
-		tags: {} as 'quiet',
+		/** `bound`: a pass goes on from what the one before it keeps, which no checkpoint has. */
+		tags: {} as 'quiet' | 'bound',
 		output: {} as {failure: string | null},
 	},
 	actors: {
@@ -405,6 +406,7 @@ export const mainServerMachine = machineSetup.createMachine({
 			on: {'host.restored': {target: 'forwarding', actions: [assign({isPauseAsked: false}), finishPlan]}},
 		},
 		backwarding: {
+			tags: 'bound',
 			invoke: {
 				src: 'mainBackward',
 				input: ({context}) => ({

@@ -35,7 +35,8 @@ export type FrameProblemCode =
 	| 'not-finite'
 	| 'chunk-invalid'
 	| 'chunk-late'
-	| 'invalid-message';
+	| 'invalid-message'
+	| 'deposed';
 
 /** A refusal that can be sent back as it is. `field` is a header or a path in the body such as `tensors.loraA`. */
 export type FrameProblem = {

@@ -16,6 +16,8 @@ export type RunFlags = {
 	readonly backend?: 'tensorflow' | 'wasm' | 'cpu';
 	readonly resume?: string;
 	readonly processes?: boolean;
+	/** With processes: an actor survives its process. */
+	readonly durable?: boolean;
 	readonly trace: 'off' | 'digest' | 'full';
 	readonly traceStream?: boolean;
 	readonly json: boolean;

@@ -10,6 +10,7 @@ import type {Scenario} from '../../protocols/scenario.ts';
 import {changesText} from '../../protocols/what-if.ts';
 import {withoutSecrets} from '../bus/addresses.ts';
 import {type CheckpointAt, checkHasCheckpoint} from '../run/checkpoint.ts';
+import {defaultLeaseMs} from '../run/durability.ts';
 import {checkRunFolder, createRunFolder, readJson, replaceJson, runFiles} from '../run/folder.ts';
 import type {RunResult} from '../run/live-run.ts';
 import {saveAdapters} from '../run/save-adapters.ts';
@@ -35,6 +36,7 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 	checkClock(scenario, flags);
 	checkBus(flags);
 	checkTraceStream(flags);
+	checkDurable(flags);
 	if (flags.resume) await checkHasCheckpoint(join(folder, runFiles.checkpoints));
 	else await checkRunFolder(folder);
 	const isGuest = part !== undefined && !part.roles.some(({kind}) => kind === 'fed-server');
@@ -48,6 +50,7 @@ export async function execute(described: Described, flags: RunFlags): Promise<vo
 		creds: typeof flags.creds === 'string' ? await readCreds(flags.creds) : flags.creds,
 		backend: flags.backend,
 		processes: flags.processes,
+		durable: flags.durable ? {run, leaseMs: defaultLeaseMs} : undefined,
 		whatIf,
 		startMs: described.takenUp?.clockMs,
 		...(flags.traceStream && {traceStreamOf: run}),
@@ -99,6 +102,15 @@ function checkBus({processes, bus, nats}: RunFlags): void {
 	if (bus === 'nats' || (!processes && !nats)) return;
 	const flag = processes ? '--processes' : '--nats';
 	throw new CutlayerError('usage', `Expected --bus nats with ${flag}, found --bus memory; leave one of the two out`);
+}
+
+function checkDurable({durable, processes, clock}: RunFlags): void {
+	if (!durable || (processes && !clock)) return;
+	const found = clock ? `--clock ${clock}` : 'all actors in one process';
+	throw new CutlayerError(
+		'usage',
+		`Expected --processes with --durable, found ${found}; an actor survives a process of its own, so add --processes or leave --durable out`,
+	);
 }
 
 function checkTraceStream({traceStream, trace, bus, clock}: RunFlags): void {

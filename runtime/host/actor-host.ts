@@ -16,6 +16,7 @@ import type {NamedTensors, TensorHandle} from '../../protocols/tensor.ts';
 import type {MachineActor} from './machine.ts';
 import {createMachineActor} from './machine-actor.ts';
 import type {HostObserver, ObservedHost} from './observer.ts';
+import type {HeldMessage, Outlet} from './outlet.ts';
 import {type PassOverride, passActor} from './pass-actor.ts';
 import {TensorStore} from './tensor-store.ts';
 
@@ -43,6 +44,8 @@ export type ActorOptions = {
 	/** Runs the machine by tables instead of in xstate's own actor; default false. */
 	readonly isTabled?: boolean | undefined;
 	readonly saved?: SavedActor;
+	/** Where messages wait until a checkpoint that contains them is durable; default they leave at once. */
+	readonly outlet?: Outlet;
 };
 
 /** What a checkpoint keeps of a host and its machine; tensors by handle. */
@@ -51,6 +54,10 @@ export type SavedActor = {
 	readonly sequence: number;
 	readonly nextHandle: number;
 	readonly tensors: readonly (readonly [string, NamedTensors])[];
+	/** Messages that had not left: they leave when it is taken up, with the ids they have. */
+	readonly held?: readonly HeldMessage[];
+	/** The latest lives of servers it had heard of. */
+	readonly lives?: Readonly<Record<string, number>>;
 };
 
 type Bytes = {sent: number; received: number};
@@ -67,6 +74,8 @@ export class ActorHost implements ObservedHost {
 	/** The message whose handling is under way: what it causes names it. */
 	#cause: string | undefined;
 	#bytes: Bytes = {sent: 0, received: 0};
+	/** The latest life of each server: what an older one says is not heard. */
+	readonly #lives: Map<string, number>;
 
 	constructor(options: ActorOptions) {
 		this.#options = options;
@@ -74,6 +83,7 @@ export class ActorHost implements ObservedHost {
 		this.kind = options.kind;
 		this.incarnation = options.incarnation;
 		this.#sequence = options.saved?.sequence ?? 0;
+		this.#lives = new Map(Object.entries(options.saved?.lives ?? {}));
 		this.#store = new TensorStore(options.id);
 		if (options.saved) this.#store.restore(options.saved.tensors, options.saved.nextHandle);
 		this.#actor = this.#create();
@@ -92,7 +102,9 @@ export class ActorHost implements ObservedHost {
 		observer?.starting?.(this, {...start, sequence: this.#sequence, tensors: saved?.tensors ?? []});
 		this.#actor.start();
 		if (changed) this.tell({type: 'host.changed', input: changed});
+		for (const held of saved?.held ?? []) bus.publish(this.#frameOf(held));
 		if (this.#options.saved) this.tell({type: 'host.restored'});
+		this.#options.outlet?.settled();
 	}
 
 	/** An event of the host itself. */
@@ -127,14 +139,28 @@ export class ActorHost implements ObservedHost {
 		return this.#store.get(handle);
 	}
 
+	/** False while the machine goes on from what a pass keeps outside of every checkpoint. */
+	get isRepeatable(): boolean {
+		return !this.#actor.getSnapshot().hasTag('bound');
+	}
+
 	save(): SavedActor {
-		this.#store.sweep(() => this.context, {isForced: true});
+		this.#store.sweep(() => this.#named, {isForced: true});
+		const held = this.#options.outlet?.held ?? [];
 		return {
 			snapshot: this.#actor.getPersistedSnapshot(),
 			sequence: this.#sequence,
 			nextHandle: this.#store.next,
 			tensors: this.#store.entries(),
+			...(held.length > 0 && {held: [...held]}),
+			...(this.#lives.size > 0 && {lives: Object.fromEntries(this.#lives)}),
 		};
+	}
+
+	/** What may name tensors. */
+	get #named(): unknown {
+		const {outlet} = this.#options;
+		return outlet ? [this.context, outlet.held] : this.context;
 	}
 
 	/** Leaves the bus and ends the machine and its passes; nothing is sent. */
@@ -154,6 +180,7 @@ export class ActorHost implements ObservedHost {
 				store: this.#store,
 				override: overrides[name],
 				onStart: given => observer?.passStarted?.(name, given),
+				onEnd: result => this.#options.outlet?.passed(result),
 			});
 		return createMachineActor({
 			id,
@@ -180,14 +207,16 @@ export class ActorHost implements ObservedHost {
 	}
 
 	#settle(): void {
-		this.#store.sweep(() => this.context);
+		this.#store.sweep(() => this.#named);
 		this.#options.observer?.transition?.(this);
+		this.#options.outlet?.settled();
 	}
 
 	#deliver(frame: Frame): void {
 		const subject = parseSubject(frame.subject);
 		if (!subject || (subject.kind === this.kind && subject.id === this.id) || hostVerbs.has(subject.verb)) return;
 		const decoded = receiveFrame(frame);
+		if (decoded.ok && this.#isDeposed(decoded.envelope)) return;
 		const problem = decoded.ok ? this.#options.check?.(subject.verb, decoded.body, this, subject.id) : decoded.problem;
 		if (problem) this.#refuse(problem, subject.id, subject.verb);
 		if (problem || !decoded.ok) return;
@@ -195,6 +224,18 @@ export class ActorHost implements ObservedHost {
 		if (subject.verb !== 'report') this.#bytes.received += decoded.envelope.bytes;
 		this.#options.observer?.heard?.(subject.verb, decoded.body);
 		this.#enter(this.#eventOf(decoded.envelope, decoded.body as Record<string, unknown>), decoded.envelope.messageId);
+	}
+
+	/** What a server says that another life has taken the place of is counted and not heard. */
+	#isDeposed({subject: {id, kind}, incarnation}: Envelope): boolean {
+		if (!this.#options.outlet || (kind !== 'main-server' && kind !== 'fed-server')) return false;
+		const latest = this.#lives.get(id) ?? 0;
+		if (incarnation >= latest) {
+			if (incarnation > latest) this.#lives.set(id, incarnation);
+			return false;
+		}
+		this.#options.observer?.dropped?.(deposedProblem(incarnation, latest), id);
+		return true;
 	}
 
 	#eventOf({subject}: Envelope, body: Record<string, unknown>) {
@@ -216,8 +257,10 @@ export class ActorHost implements ObservedHost {
 
 	#send(message: Outgoing): void {
 		try {
-			const frame = this.#encode(message);
-			this.#options.ports.bus.publish(frame);
+			const held = this.#heldOf(message);
+			const frame = this.#frameOf(held);
+			if (this.#options.outlet && message.verb !== 'heartbeat') this.#options.outlet.hold(held, frame);
+			else this.#options.ports.bus.publish(frame);
 			if (message.verb !== 'report') this.#bytes.sent += frameBytes(frame);
 			this.#options.observer?.command?.(message, frameId(frame), frameBytes(frame));
 		} catch (error) {
@@ -233,22 +276,25 @@ export class ActorHost implements ObservedHost {
 		}
 	}
 
-	#encode(message: Outgoing): Frame {
-		const {run, kind, id, incarnation} = this.#options;
+	#heldOf(message: Outgoing): HeldMessage {
+		const {id, incarnation} = this.#options;
 		const sequence = this.#sequence++;
-		return encodeFrame({
-			subject: subjectOf({run, kind, id, verb: message.verb, ...(message.to !== undefined && {to: message.to})}),
+		return {
+			message: message.verb === 'report' ? {...message, body: this.#reportOf(message.body)} : message,
 			messageId: messageIdOf({sender: id, incarnation, sequence}),
-			...(this.#cause !== undefined && {causationId: this.#cause}),
 			sequence,
-			body: this.#bodyOf(message),
-		});
+			...(this.#cause !== undefined && {causationId: this.#cause}),
+		};
 	}
 
-	#bodyOf(message: Outgoing): unknown {
-		if (message.verb === 'report') return this.#reportOf(message.body);
-		const {body} = message;
-		return 'tensors' in body ? {...body, tensors: this.#store.get(body.tensors)} : body;
+	#frameOf({message, ...ids}: HeldMessage): Frame {
+		const {run, kind, id} = this.#options;
+		const {verb, to, body} = message;
+		return encodeFrame({
+			subject: subjectOf({run, kind, id, verb, ...(to !== undefined && {to})}),
+			...ids,
+			body: verb !== 'report' && 'tensors' in body ? {...body, tensors: this.#store.get(body.tensors)} : body,
+		});
 	}
 
 	/** A report leaves with the run's time and the bytes since the last one. */
@@ -258,6 +304,14 @@ export class ActorHost implements ObservedHost {
 		return {...body, timeMs: this.#options.ports.clock.now(), row: {...body.row, bytesUp: sent, bytesDown: received}};
 	}
 }
+
+const deposedProblem = (found: number, latest: number): FrameProblem => ({
+	code: 'deposed',
+	field: 'Nats-Msg-Id',
+	found: `incarnation ${found}`,
+	expected: `at least ${latest}`,
+	fix: 'another has taken its place; end that process',
+});
 
 const frameId = (frame: Frame): string => frame.headers['Nats-Msg-Id'] ?? '';
 

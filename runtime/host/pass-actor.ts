@@ -20,10 +20,12 @@ type PassOptions = {
 	readonly override?: PassOverride | undefined;
 	/** Told what the machine gave the pass, before it runs. */
 	readonly onStart?: (input: PassInput) => void;
+	/** Told of the result, wanted or not, in the turn in which the machine hears of it. */
+	readonly onEnd?: (result: PassResult) => void;
 };
 
 /** How a pass starts; its events are `<pass>.done` with the output's fields and `tensors`, or `pass.failed`. */
-export function passActor({actor, pass, compute, store, override, onStart}: PassOptions): PassStart {
+export function passActor({actor, pass, compute, store, override, onStart, onEnd}: PassOptions): PassStart {
 	return ({input, sendBack}) => {
 		let isWanted = true;
 		onStart?.(input);
@@ -34,7 +36,10 @@ export function passActor({actor, pass, compute, store, override, onStart}: Pass
 		const request = {actor, pass, input: plain, tensors: Object.fromEntries(groups)};
 		const running = override ? override(request, compute) : compute.run(request);
 		running.then(
-			result => isWanted && sendBack(doneEvent(pass, result, store)),
+			result => {
+				onEnd?.(result);
+				if (isWanted) sendBack(doneEvent(pass, result, store));
+			},
 			error => isWanted && sendBack({type: 'pass.failed', pass, error: errorText(error)} as {type: string}),
 		);
 		return () => {

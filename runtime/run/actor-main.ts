@@ -10,6 +10,7 @@ import {openTokenizer} from '../data/tokenizer.ts';
 import {WallClock} from '../live/clock.ts';
 import type {Opening, Preparation, Told} from './actor-process.ts';
 import {openRunData, type RunData} from './data.ts';
+import {durableActors} from './durability.ts';
 import {loadInitial} from './initial.ts';
 import {Ipc} from './ipc.ts';
 import {type LocalParts, localActors} from './local-actor.ts';
@@ -64,7 +65,7 @@ class ServedActor {
 	}
 
 	async #prepare(preparation: Preparation) {
-		const {scenario, model, thread, natsUrl, natsCreds} = preparation;
+		const {scenario, model, thread, natsUrl, natsCreds, durable} = preparation;
 		const data = await openRunData(scenario, await openTokenizer(thread.modelPath), [this.#role]);
 		const initial = await loadInitial(scenario, model.config);
 		const {compute, opened} = await ThreadCompute.open(thread);
@@ -77,7 +78,10 @@ class ServedActor {
 			preparation,
 			compute,
 			data,
-			parts: {model, compute, connect, clients, validation, initial, isEndRepeated: true},
+			parts: {
+				...{model, compute, connect, clients, validation, initial, isEndRepeated: true},
+				durable: durable && durableActors({...durable, connect, onNotice: text => this.#ipc!.tell('notice', text)}),
+			},
 		};
 		return opened;
 	}

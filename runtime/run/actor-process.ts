@@ -24,6 +24,8 @@ export type Preparation = ActorRole & {
 	readonly natsUrl: string;
 	/** Credentials for the broker; they cross the pipe and nothing else. */
 	readonly natsCreds?: string;
+	/** Set where a process that dies is started again and goes on; the length of a server's lease, ms. */
+	readonly durable?: {readonly leaseMs: number} | undefined;
 };
 
 /** What its actor starts from; `startedAtMs` is when the run's clock was 0, in milliseconds of the machine's clock. */
@@ -49,6 +51,7 @@ export class ActorProcess implements RunningActor {
 	#told: Told = {isQuiet: false, isDone: false, failure: null, isLost: false, rowsCut: 0};
 	#request: ActorRequest | undefined;
 	#isEnding = false;
+	#isGone = false;
 
 	/** Starts the process; `prepare` is the first thing to ask of it. `environment` is what its library reads when it loads. */
 	constructor(
@@ -91,6 +94,11 @@ export class ActorProcess implements RunningActor {
 		const startedAtMs = Date.now() - clock.now();
 		await this.#ipc.ask('open', {run, folder, trace, saved, startedAtMs} satisfies Opening);
 		return this;
+	}
+
+	/** The process has ended. */
+	get isGone(): boolean {
+		return this.#isGone;
 	}
 
 	get pid(): number | undefined {
@@ -178,6 +186,7 @@ export class ActorProcess implements RunningActor {
 	}
 
 	#end(how: string, resolve: () => void): void {
+		this.#isGone = true;
 		const text = `its process ${this.#child.pid ?? ''} ${how}`;
 		this.#ipc.fail(new CutlayerError('run-failed', `${this.id}: ${text}`));
 		if (this.isDone && !this.#isEnding) this.#onNotice(`${this.id}: ${text}, when it had nothing left to do`);

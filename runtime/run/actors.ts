@@ -15,6 +15,7 @@ import {prefixed} from '../compute/names.ts';
 import type {ActorSpec} from '../compute/spec.ts';
 import type {PackedBatch} from '../data/batches.ts';
 import {ActorHost, type ActorOptions, type HostObserver, type HostPorts, type SavedActor} from '../host/actor-host.ts';
+import type {Outlet} from '../host/outlet.ts';
 import {fromNamedTensors, toNamedTensors} from '../model/lora.ts';
 import {randomStream} from '../random.ts';
 import {activationsCheck, endsCheck, uploadCheck} from './incoming.ts';
@@ -34,6 +35,8 @@ export type ActorContext = {
 	readonly initial?: NamedTensors;
 	/** Runs the machine by tables. */
 	readonly isTabled?: boolean | undefined;
+	/** Where its messages wait for a durable checkpoint; default they leave at once. */
+	readonly outlet?: Outlet;
 	/** From a checkpoint: the host's half and the arithmetic's. */
 	readonly saved?: {readonly host: SavedActor; readonly compute: PassResult};
 };
@@ -42,7 +45,7 @@ type Role = Pick<ActorOptions, 'kind' | 'id' | 'machine' | 'input' | 'passes'> &
 	Pick<Partial<ActorOptions>, 'overrides' | 'check' | 'stamped'>;
 
 async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Promise<ActorHost> {
-	const {run, ports, observer, incarnation = 0, initial = {}, saved, isTabled} = context;
+	const {run, ports, observer, outlet, incarnation = 0, initial = {}, saved, isTabled} = context;
 	await ports.compute.run({
 		actor: role.id,
 		pass: 'open',
@@ -63,6 +66,7 @@ async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Pr
 		isTabled,
 		...role,
 		...(observer && {observer}),
+		...(outlet && {outlet}),
 		...(saved && {saved: saved.host}),
 	});
 }

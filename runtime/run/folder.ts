@@ -12,6 +12,8 @@ export const runFiles = {
 	summary: 'summary.json',
 	adapters: 'adapters',
 	checkpoints: 'checkpoints',
+	/** Of each client of a durable run, its last checkpoints. */
+	states: 'states',
 	trace: 'trace',
 } as const;
 

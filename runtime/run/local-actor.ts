@@ -1,11 +1,14 @@
 /**
 Actors in this process: a host each, with a bus connection of its own and the arithmetic they share.
 */
-import type {Bus, Compute} from '../../protocols/ports.ts';
+import {errorText} from '../../protocols/errors.ts';
+import type {Bus, Clock, Compute} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
 import {RespecCompute} from '../compute/respec.ts';
 import type {ActorSpec} from '../compute/spec.ts';
 import type {PackedBatch} from '../data/batches.ts';
+import {GroupCommit} from '../durable/group-commit.ts';
+import {SavingCompute} from '../durable/saving-compute.ts';
 import type {ActorHost} from '../host/actor-host.ts';
 import {type HostObserver, observers} from '../host/observer.ts';
 import {
@@ -17,6 +20,7 @@ import {
 	openMainServer,
 } from './actors.ts';
 import type {ActorCheckpoint} from './checkpoint.ts';
+import type {Durability} from './durability.ts';
 import {lastWords} from './last-words.ts';
 import type {RunModel} from './plan.ts';
 import type {ActorEvents, ActorKind, ActorRequest, OpenActor, RunningActor} from './running-actor.ts';
@@ -34,12 +38,18 @@ export type LocalParts = {
 	readonly initial?: NamedTensors | undefined;
 	/** Machines run by tables: for fleets that share a processor. */
 	readonly isTabled?: boolean | undefined;
+	/** What makes an actor durable, where it is to be; nothing for who keeps nothing. Default none is. */
+	readonly durable?:
+		| ((request: ActorRequest, onLost: (reason: string) => void) => Promise<Durability | undefined>)
+		| undefined;
 	/** In real time: the fed server says that the run is over until it is closed. */
 	readonly isEndRepeated?: boolean | undefined;
 };
 
 /** Where no heartbeat says how often to expect a sign of life. */
 const endRepeatMs = 2000;
+/** How long the end of a durable actor waits for its last checkpoint, ms. */
+const lastWordsMs = 10_000;
 
 /** Opens actors over these parts; whoever made the parts closes them. */
 export const localActors =
@@ -58,6 +68,12 @@ class LocalActor implements RunningActor {
 	/** Set when the machine has ended, or threw. */
 	#end: {readonly failure: string | null} | undefined;
 	#onQuiet: (() => void)[] = [];
+	/** Where it is durable. */
+	#durable: Durability | undefined;
+	#outlet: GroupCommit | undefined;
+	#isLost = false;
+	#isKilled = false;
+	#onSaid: (() => void)[] = [];
 
 	private constructor({id, kind, events, clock}: ActorRequest, bus: Bus, compute: Compute) {
 		this.id = id;
@@ -69,41 +85,71 @@ class LocalActor implements RunningActor {
 	}
 
 	static async open(parts: LocalParts, request: ActorRequest): Promise<LocalActor> {
-		const connection = await parts.connect(request.id);
+		let lost: string | undefined;
+		let actor: LocalActor | undefined;
+		const durable = await parts.durable?.(request, reason => {
+			lost = reason;
+			if (actor) actor.#lose(reason);
+		});
+		const connection = durable?.bus ?? (await parts.connect(request.id));
 		const everyMs = request.scenario.timing.heartbeatMs || endRepeatMs;
 		const isRepeated = parts.isEndRepeated && request.kind === 'fed-server';
 		const bus = isRepeated ? lastWords(connection, request.clock, everyMs) : connection;
-		const actor = new LocalActor(request, bus, parts.compute);
+		actor = new LocalActor(request, bus, parts.compute);
 		try {
-			const {scenario, run, clock, saved, watch, incarnation = 0} = request;
+			const {scenario, run, clock, watch} = request;
 			const {model, initial, isTabled} = parts;
-			const ports = {bus, clock, compute: actor.#compute};
 			const observer = observers(actor.#observer(), watch);
+			const own = durable ? actor.#keep(durable, clock, (scenario.pipelineDepth ?? 1) > 1) : {compute: actor.#compute};
+			const saved = request.saved ?? durable?.saved;
 			const context = {
 				run,
 				scenario,
 				model,
-				ports,
+				ports: {bus, clock, compute: own.compute},
 				observer,
-				incarnation,
+				incarnation: Math.max(request.incarnation ?? 0, durable?.incarnation ?? 0),
+				...('outlet' in own && {outlet: own.outlet}),
 				isTabled,
 				...(saved && {saved}),
 				...(initial && {initial}),
 			};
 			actor.#host = await openHost(context, parts, request);
+			if (lost !== undefined) actor.#lose(lost);
 			return actor;
 		} catch (error) {
-			await bus.close();
+			await (durable ? durable.close({isOver: false}) : bus.close());
 			throw error;
 		}
 	}
 
+	/** What it says waits for its checkpoint. Where several batches are on their way only a quiet state can be gone on from. */
+	#keep(durable: Durability, clock: Clock, isPipelined: boolean) {
+		const compute = new SavingCompute(this.#compute);
+		this.#durable = durable;
+		const outlet = new GroupCommit({
+			isRepeatable: () => (isPipelined ? this.#host!.isQuiet : this.#host!.isRepeatable),
+			write: () => durable.write({host: this.#host!.save(), compute: compute.latest, clockMs: clock.now()}),
+			publish: frame => this.#bus.publish(frame),
+			passed: result => compute.passed(result),
+			onEmpty: () => this.#emptied(),
+			onEnd: reason => this.#lose(errorText(reason)),
+		});
+		this.#outlet = outlet;
+		return {compute, outlet};
+	}
+
 	get isQuiet(): boolean {
-		return this.isDone || this.#host!.isQuiet;
+		return this.isDone || (this.#host!.isQuiet && this.#isSaid);
 	}
 
 	get isDone(): boolean {
-		return this.#end !== undefined || this.#host!.isDone;
+		return this.#isLost || this.#isKilled || ((this.#end !== undefined || this.#host!.isDone) && this.#isSaid);
+	}
+
+	/** Nothing waits to be said. */
+	get #isSaid(): boolean {
+		return this.#outlet?.isEmpty ?? true;
 	}
 
 	get failure(): string | null {
@@ -142,6 +188,9 @@ class LocalActor implements RunningActor {
 		if (this.isDone) return;
 		const failure = 'killed by cutlayer ctl';
 		this.#host!.stop();
+		this.#outlet?.end();
+		this.#isKilled = true;
+		void this.#durable?.abandon();
 		this.#end = {failure};
 		this.#wake();
 		this.#events.done(failure, true);
@@ -167,7 +216,41 @@ class LocalActor implements RunningActor {
 
 	async stop(): Promise<void> {
 		this.#host!.stop();
+		if (!this.#durable || this.#isKilled) return this.#bus.close();
+		await this.#said();
+		this.#outlet!.end();
+		await this.#durable.close({isOver: this.#end?.failure === null});
 		await this.#bus.close();
+	}
+
+	/** What a machine said before it ended leaves, where the broker lets it. */
+	async #said(): Promise<void> {
+		if (this.#isSaid) return;
+		let timer: NodeJS.Timeout | undefined;
+		const late = new Promise<void>(resolve => {
+			timer = setTimeout(resolve, lastWordsMs);
+		});
+		await Promise.race([late, new Promise<void>(resolve => this.#onSaid.push(resolve))]);
+		clearTimeout(timer);
+	}
+
+	#emptied(): void {
+		for (const resolve of this.#onSaid.splice(0)) resolve();
+		this.#wake();
+		this.#events.changed();
+	}
+
+	/** Another acts in its place: it ends at once and says nothing more. */
+	#lose(reason: string): void {
+		if (this.#isLost || !this.#host) return;
+		this.#isLost = true;
+		this.#outlet?.end();
+		this.#host.stop();
+		this.#end = {failure: `stopped: ${reason}`};
+		this.#wake();
+		for (const resolve of this.#onSaid.splice(0)) resolve();
+		this.#events.done(this.#end.failure, true);
+		this.#events.changed();
 	}
 
 	#pass(pass: string) {
@@ -189,7 +272,8 @@ class LocalActor implements RunningActor {
 				this.#end = {failure};
 				this.#wake();
 				// The machine's own last messages leave first.
-				queueMicrotask(() => done(failure, isThrown));
+				if (this.#isSaid) queueMicrotask(() => done(failure, isThrown));
+				else this.#onSaid.push(() => this.#isLost || done(failure, isThrown));
 			},
 			dropped,
 		};

@@ -3,8 +3,9 @@ A process for each actor of a run: started together, opened together, and ended 
 */
 import type {Opened} from '../compute/thread.ts';
 import {ActorProcess, type Preparation, threadsOf} from './actor-process.ts';
+import {LastingProcess} from './lasting-process.ts';
 import {rolesOf} from './plan.ts';
-import type {OpenActor} from './running-actor.ts';
+import type {ActorRole, OpenActor} from './running-actor.ts';
 
 export type ProcessesOptions = Omit<Preparation, 'kind' | 'id'> & {
 	/** Variables that the library reads when it loads. */
@@ -28,7 +29,9 @@ export async function openProcesses({environment, onNotice, ...preparation}: Pro
 	const {clients} = preparation.scenario;
 	const processes = rolesOf(preparation.scenario).map(role => {
 		const threads = {TF_NUM_INTRAOP_THREADS: String(threadsOf(role.kind, clients))};
-		return new ActorProcess(role, {environment: {...threads, ...environment}, onNotice});
+		const options = {environment: {...threads, ...environment}, onNotice};
+		const isLasting = preparation.durable !== undefined && role.kind !== 'evaluator';
+		return isLasting ? new LastingProcess(role, options) : new ActorProcess(role, options);
 	});
 	const close = async () => {
 		await Promise.all(processes.map(process => process.close()));
@@ -48,4 +51,4 @@ export async function openProcesses({environment, onNotice, ...preparation}: Pro
 	}
 }
 
-const roleOf = ({kind, id}: ActorProcess) => ({kind, id});
+const roleOf = ({kind, id}: ActorRole) => ({kind, id});

@@ -10,6 +10,7 @@ import {startBroker} from '../bus/broker.ts';
 import type {BrokerCredentials} from '../bus/credentials.ts';
 import {createMemoryBroker} from '../bus/memory.ts';
 import {connectNats} from '../bus/nats.ts';
+import {closeRunStreams, openRunStreams} from '../bus/run-streams.ts';
 import {openTraceStream} from '../bus/trace-stream.ts';
 import {type Opened, ThreadCompute} from '../compute/thread.ts';
 import {openTokenizer, type Tokenizer} from '../data/tokenizer.ts';
@@ -45,6 +46,8 @@ export type WorldOptions = {
 	readonly processes?: boolean | undefined;
 	/** The run whose trace the broker is to keep. */
 	readonly traceStreamOf?: string | undefined;
+	/** Its training actors survive their processes; the run, and the length of a server's lease, ms. */
+	readonly durable?: {readonly run: string; readonly leaseMs: number} | undefined;
 	/** Only these actors, of a run whose others are elsewhere; default all. */
 	readonly part?: WorldPart | undefined;
 	/** In virtual time: from a record on the run goes otherwise. */
@@ -114,6 +117,7 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 		const initial = await loadInitial(scenario, weights.config);
 		const broker = await openBroker(options, closers);
 		if (options.traceStreamOf !== undefined) await keepTrace(options.traceStreamOf, broker, options.creds);
+		if (options.durable && !options.part) await keepRun(options.durable.run, broker, options, closers);
 		const resolved = resolveBackend(options.backend);
 		const {world, opened, predictedSeconds} = options.processes
 			? await openInProcesses(options, {resolved, model, modelPath: files.path, broker}, closers)
@@ -195,7 +199,7 @@ async function imposedWorld(simulation: SimulationParts): Promise<Omit<Opening, 
 }
 
 async function openInProcesses(
-	{scenario, creds, onNotice}: WorldOptions,
+	{scenario, creds, durable, onNotice}: WorldOptions,
 	{resolved, model, modelPath, broker}: Parts,
 	closers: Closer[],
 ): Promise<Opening> {
@@ -210,7 +214,7 @@ async function openInProcesses(
 	const thread = {backend: resolved, modelPath};
 	const {environment} = resolved;
 	const processes = await openProcesses({
-		...{scenario, model, thread, natsUrl: url, environment, onNotice},
+		...{scenario, model, thread, natsUrl: url, environment, durable, onNotice},
 		...(creds && {natsCreds: creds.secretText}),
 	});
 	closers.push(() => processes.close());
@@ -249,6 +253,15 @@ async function keepTrace(run: string, {url, text}: Connect, creds: BrokerCredent
 		throw new CutlayerError('usage', `Expected a nats-server for --trace-stream, found ${text}; name one with --nats`);
 	const bus = await connectNats({url, name: 'trace', creds});
 	await openTraceStream(bus, run).finally(() => bus.close());
+}
+
+/** What a durable run has at its broker begins anew with it and goes with it. Throws `broker-limit` without JetStream. */
+async function keepRun(run: string, broker: Connect, {creds}: WorldOptions, closers: Closer[]): Promise<void> {
+	if (broker.url === undefined) return;
+	const bus = await connectNats({url: broker.url, name: 'durable', creds, onNotice: () => undefined});
+	closers.push(() => bus.close());
+	const streams = await openRunStreams(bus, run, {isFresh: true});
+	closers.push(() => (bus.isConnected ? closeRunStreams(streams).catch(() => undefined) : Promise.resolve()));
 }
 
 /** Throws `broker-unreachable` before anything else is opened or written. */

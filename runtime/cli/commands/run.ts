@@ -61,6 +61,7 @@ export function registerRun(program: Command): void {
 		)
 		.option('--trace-stream', 'publish the trace as well, for `cutlayer trace pull`', false)
 		.option('--processes', 'a process for each actor', false)
+		.option('--durable', 'with --processes: an actor that dies is started again and goes on where it was', false)
 		.option('--resume <folder>', 'go on with an interrupted run')
 		.addOption(
 			new Option('--list [what]', 'show the scenarios that come with Cutlayer, or the policies of a scenario')
