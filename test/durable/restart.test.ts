@@ -2,7 +2,7 @@
 Durable runs over a real broker: whoever is killed in the midst of one goes on where it was, and what the run learns is what it
 learns undisturbed.
 */
-import test, {type ExecutionContext} from 'ava';
+import type {ExecutionContext} from 'ava';
 import type {Scenario, ScenarioFile} from '../../protocols/scenario.ts';
 import {findBroker} from '../../runtime/setup/find-broker.ts';
 import {checkTrace} from '../../runtime/trace/invariants.ts';
@@ -66,4 +66,3 @@ for (const {what, disturb, changes} of cases) {
 		});
 	});
 }
-void test;
