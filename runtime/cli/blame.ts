@@ -34,6 +34,35 @@ export async function blame(folder: string, flags: BlameFlags): Promise<void> {
 	const clients = chosen(clientIds(parent.scenario), flags.client);
 	const before = await lastLoss(folder);
 	const keep = flags.out === undefined ? await mkdtemp(join(tmpdir(), 'cutlayer-blame-')) : resolve(flags.out);
+	const found = await leaveEachOut(parent, {clients, from, before, keep}, flags).finally(async () => {
+		if (flags.out === undefined) await rm(keep, {recursive: true, force: true});
+	});
+	const blamed = found.toSorted((a, b) => Math.abs(b.moved) - Math.abs(a.moved));
+	if (found.length < clients.length) {
+		process.exitCode = interruptedCode;
+		process.stderr.write(
+			`interrupted: ${found.length} of ${clients.length} clients were looked at; give --client for others\n`,
+		);
+	}
+	process.stdout.write(
+		flags.json ? `${JSON.stringify({run: folder, from, loss: before, blamed})}\n` : textOf(from, before, blamed),
+	);
+}
+
+type Search = {
+	readonly clients: readonly string[];
+	readonly from: number;
+	/** The loss with all of them. */
+	readonly before: number;
+	readonly keep: string;
+};
+
+/** One after the other, until all were left out or somebody interrupts. */
+async function leaveEachOut(
+	parent: ParentRun,
+	{clients, from, before, keep}: Search,
+	flags: BlameFlags,
+): Promise<Blamed[]> {
 	const bar = await openBar(clients.length, flags.json);
 	const found: Blamed[] = [];
 	// The run under way hears it too and stops early.
@@ -46,30 +75,16 @@ export async function blame(folder: string, flags: BlameFlags): Promise<void> {
 		for (const client of clients) {
 			if (isInterrupted) break;
 			bar.next(`without ${client}`);
-			const loss = await lossWithout(parent, {client, from, out: join(keep, `without-${client}`)}, flags);
+			const out = join(keep, `without-${client}`);
+			const loss = await lossWithout(parent, {client, from, out}, flags);
 			if (loss === undefined) break;
-			found.push({
-				client,
-				loss,
-				moved: before - loss,
-				...(flags.out !== undefined && {folder: join(keep, `without-${client}`)}),
-			});
+			found.push({client, loss, moved: before - loss, ...(flags.out !== undefined && {folder: out})});
 		}
+		return found;
 	} finally {
 		process.off('SIGINT', interrupt);
 		bar.close();
-		if (flags.out === undefined) await rm(keep, {recursive: true, force: true});
 	}
-	const blamed = found.toSorted((a, b) => Math.abs(b.moved) - Math.abs(a.moved));
-	if (found.length < clients.length) {
-		process.exitCode = interruptedCode;
-		process.stderr.write(
-			`interrupted: ${found.length} of ${clients.length} clients were looked at; give --client for others\n`,
-		);
-	}
-	process.stdout.write(
-		flags.json ? `${JSON.stringify({run: folder, from, loss: before, blamed})}\n` : textOf(from, before, blamed),
-	);
 }
 
 function chosen(all: readonly string[], asked: readonly string[]): readonly string[] {

@@ -31,7 +31,10 @@ const replayBar = 1 / 20;
 export const run = (): Promise<Row[]> =>
 	withFolder(async folder => {
 		await recordRun({folder, scenario: {training: {steps: 20, stepsPerRound: 5}}});
-		const samples = (await recordsIn(folder)).filter(record => record.kind === 'input');
+		// Long enough that ids, digests and handles of one record are not those of another.
+		const long = join(folder, 'long');
+		await recordRun({folder: long, scenario: {training: {steps: 400, stepsPerRound: 5}}});
+		const samples = (await recordsIn(long)).filter(record => record.kind === 'input');
 		const path = join(folder, 'big.trace');
 		const written = await write(path, samples);
 		const looked = await lookedThrough(path);
