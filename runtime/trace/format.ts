@@ -2,12 +2,11 @@
 The format of a trace: its records and how one is framed in bytes. docs/trace.md is its description. No files here.
 */
 import {crc32} from 'node:zlib';
-import {packPlain} from '../../protocols/codec.ts';
+import {packPlain, unpackPlain} from '../../protocols/codec.ts';
 import {crc32 as crc32OfFew} from '../../protocols/crc32.ts';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {HeadScan, type RecordHead} from './head.ts';
 import type {Operation} from './patch.ts';
-import {readPlain} from './plain-values.ts';
 
 /** A reader refuses another major version by name and ignores fields it does not know. */
 export const formatVersion = {major: 1, minor: 1} as const;
@@ -179,7 +178,7 @@ function checkPayload(bytes: Buffer, offset: number, length: number, place: Plac
 
 function recordIn(bytes: Buffer, offset: number, length: number, place: Place): unknown {
 	try {
-		return readPlain(bytes, offset + frameBytes, offset + frameBytes + length);
+		return unpackPlain(bytes, offset + frameBytes, offset + frameBytes + length);
 	} catch (error) {
 		throw invalid(place, `expected one msgpack value, found ${errorText(error)}`);
 	}

@@ -34,7 +34,9 @@ type Frame = readonly [bytes: Buffer, offset: number, length: number, place: Pla
 type ReadFrame<T> = (...frame: Frame) => T;
 
 /** A block of the file; a record that is longer is read alone. */
-const chunkBytes = 512 << 10;
+const chunkBytes = 256 << 10;
+/** Records handed on at once: few, since what lives long costs the collector of garbage more than reading does. */
+const batchMax = 64;
 const magicBytes = 32;
 
 /** The head of a record, and the way to the whole; it holds the bytes around. A class, since it is made for every record. */
@@ -103,7 +105,7 @@ export class TraceReader {
 		return oneByOne(this.batches(range));
 	}
 
-	/** The same, some hundred records at a time. */
+	/** The same, some dozens at a time. */
 	batches(range: Range = {}): AsyncGenerator<TraceRecord[], Tail> {
 		return this.#read(range, recordAt as ReadFrame<TraceRecord>);
 	}
@@ -126,7 +128,7 @@ export class TraceReader {
 		let size = chunkBytes;
 		for (;;) {
 			const bytes = await readFrom(this.#file, at, size);
-			const batch: T[] = [];
+			let batch: T[] = [];
 			let offset = 0;
 			let needed = 0;
 			let damage: unknown;
@@ -143,6 +145,9 @@ export class TraceReader {
 				}
 				offset += needed;
 				n++;
+				if (batch.length < batchMax) continue;
+				yield batch;
+				batch = [];
 			}
 			if (batch.length > 0) yield batch;
 			// What is whole before it is read.
