@@ -1,13 +1,14 @@
 /**
 Scenarios drawn from a seed, for tests of what must hold of any run in virtual time.
 */
+import {CutlayerError} from '../../protocols/errors.ts';
 import type {Fault} from '../../protocols/faults.ts';
 import {profiles} from '../../protocols/fleet.ts';
-import type {ScenarioFile} from '../../protocols/scenario.ts';
+import type {Scenario, ScenarioFile} from '../../protocols/scenario.ts';
 import {randomStream} from '../../runtime/random.ts';
 import {simScenario} from './simulate.ts';
 
-/** A scenario drawn from a seed: fleet, rounds, update mode, closing and faults. */
+/** A scenario drawn from a seed: fleet, availability, faults, every policy, the cut and what crosses it, who joins. */
 export function randomScenario(seed: number) {
 	const random = randomStream(seed, 'determinism');
 	const pick = <T>(...items: readonly T[]): T => items[random.integer(0, items.length - 1)]!;
@@ -34,6 +35,8 @@ export function randomScenario(seed: number) {
 				{kind: 'broker-restart', atMs, awayMs: 50},
 				...(clients > 1 ? [{kind: 'late-join', client: 'c0', atMs} as const] : []),
 				{kind: 'empty-shard', client: client()},
+				{kind: 'scale-adapter', client: client(), factor: -3, fromRound: 0},
+				{kind: 'disk-full', atMs},
 				{kind: 'non-finite', client: client(), atMs, tensor: pick('activations', 'adapter')},
 			),
 		);
@@ -43,49 +46,121 @@ export function randomScenario(seed: number) {
 		clients,
 		faults,
 		fleet: {profile: pick(...profiles), dayMs: 2400},
-		mainServer: pick(true, true, false),
-		...policiesOf(seed, clients),
-		training: {steps: random.integer(2, 5), stepsPerRound: random.integer(1, 3)},
+		training: {
+			steps: random.integer(2, 5),
+			stepsPerRound: random.integer(1, 3),
+			accumulation: pick(1, 1, 2),
+			clientGradient: pick('own', 'weighted'),
+		},
 		timing: {answerTimeoutMs: 300, heartbeatMs: 200, leaseMs: 2000},
 	};
-	return simScenario(file);
+	return drawnUntilValid(seed, clients, file);
 }
 
-/** Policies that fit each other and so many clients: rounds of all, or asynchronous ones. */
-function policiesOf(seed: number, clients: number): Partial<ScenarioFile> {
+/** What fits together is for the checks to say: what they refuse is drawn anew. */
+function drawnUntilValid(seed: number, clients: number, file: Partial<ScenarioFile>): Scenario {
+	for (let attempt = 0; ; attempt++) {
+		const drawn = {...file, ...policiesOf(`${seed}/${attempt}`, clients), ...shapeOf(`${seed}/${attempt}`, clients)};
+		try {
+			return simScenario(drawn);
+		} catch (error) {
+			if (attempt > 200 || !(error instanceof CutlayerError)) throw error;
+		}
+	}
+}
+
+/** The cut and what crosses it: labels, ranks, batches on their way, wire formats; and who joins. */
+function shapeOf(seed: string, clients: number): Partial<ScenarioFile> {
+	const random = randomStream(seed, 'shape');
+	const pick = <T>(...items: readonly T[]): T => items[random.integer(0, items.length - 1)]!;
+	const some = <T>(items: () => T): readonly T[] => Array.from({length: random.integer(1, clients)}, items);
+	const format = () => pick<'f32' | 'bf16' | 'f16' | 'i8'>('f32', 'f32', 'bf16', 'f16', 'i8');
+	const isNever = () => random.integer(0, 2) > 0;
+	return {
+		...pick<Partial<ScenarioFile>>(
+			{cut: random.integer(0, 4)},
+			{cut: [...some(() => random.integer(0, 3))]},
+			{labels: 'client', cut: random.integer(0, 2), tailBlocks: random.integer(0, 1)},
+			{mainServer: false},
+		),
+		...(isNever() ? {} : {pipelineDepth: random.integer(2, 4)}),
+		...(isNever() ? {} : {lora: {rank: 2, ranks: [...some(() => random.integer(1, 3))]}}),
+		...(isNever() && isNever() ? {} : {stepClosing: stepClosingOf(seed, clients)}),
+		...(isNever() ? {} : {wire: {activations: format(), gradients: format(), adapters: format()}}),
+		...(isNever()
+			? {}
+			: {
+					attach: [
+						{kind: 'client', id: 'guest', atMs: random.integer(1, 400), shard: random.integer(0, clients - 1)},
+						{kind: 'evaluator', id: 'watcher', atMs: random.integer(1, 400), everyRounds: random.integer(1, 2)},
+					],
+				}),
+	};
+}
+
+function stepClosingOf(seed: string, clients: number): NonNullable<ScenarioFile['stepClosing']> {
+	const random = randomStream(seed, 'step');
+	return {
+		kind: 'quorum',
+		count: random.integer(1, clients),
+		deadlineMs: random.integer(5, 60),
+		missing: random.integer(0, 1) === 0 ? 'drop' : 'reuse',
+	};
+}
+
+/** Policies for so many clients: rounds of all, or asynchronous ones. */
+function policiesOf(seed: string, clients: number): Partial<ScenarioFile> {
 	const random = randomStream(seed, 'policies');
 	const pick = <T>(...items: readonly T[]): T => items[random.integer(0, items.length - 1)]!;
 	const upTo = (most: number) => random.integer(1, most);
 	const late = pick('drop', 'carry');
+	const update = pick<NonNullable<ScenarioFile['update']>>(
+		{kind: 'parallel'},
+		{kind: 'parallel'},
+		{kind: 'sequential'},
+		{kind: 'replicas'},
+		{kind: 'buffered', count: upTo(clients)},
+	);
 	if (random.integer(0, 3) === 0) {
-		return {
-			update: pick({kind: 'sequential'}, {kind: 'buffered', count: upTo(clients)}),
-			aggregation: pick({kind: 'fedasync'}, {kind: 'fedbuff', count: upTo(clients)}),
-		};
+		const staleness = {kind: pick('constant', 'polynomial', 'hinge')} as const;
+		return {update, aggregation: pick({kind: 'fedasync', staleness}, {kind: 'fedbuff', count: upTo(clients)})};
 	}
-	const needed = upTo(clients);
-	const isOverselected = random.integer(0, 4) === 0;
-	const count = isOverselected ? {} : {count: upTo(clients)};
+	const count = random.integer(0, 1) === 0 ? {} : {count: upTo(clients)};
 	return {
-		update: pick(
-			{kind: 'parallel'},
-			{kind: 'sequential'},
-			{kind: 'replicas'},
-			{kind: 'buffered', count: upTo(clients)},
-		),
+		update,
 		selection: pick<NonNullable<ScenarioFile['selection']>>(
-			...(isOverselected && needed < clients ? [] : [{kind: 'all' as const}, {kind: 'available' as const}]),
+			{kind: 'all'},
+			{kind: 'available'},
+			{kind: 'in-turn'},
 			{kind: 'random', ...count},
+			{kind: 'random', fraction: 0.6},
 			{kind: 'oort', ...count},
 			{kind: 'power-of-choice', ...count, candidates: clients},
 		),
-		closing: isOverselected
-			? {kind: 'overselect', count: needed, factor: Math.min(1.3, clients / needed), late}
-			: pick(
-					{kind: 'all'},
-					{kind: 'quorum', fraction: 0.5, deadlineMs: 2000, late},
-					{kind: 'adaptive', k: 1, firstDeadlineMs: 500, late},
-				),
-		aggregation: pick({kind: 'fedavg'}, {kind: 'fedadam'}, {kind: 'median'}, {kind: 'fedprox'}),
+		closing: pick<NonNullable<ScenarioFile['closing']>>(
+			{kind: 'all'},
+			{kind: 'quorum', fraction: 0.5, deadlineMs: 2000, late},
+			{kind: 'quorum', count: upTo(clients), deadlineMs: random.integer(20, 300), late},
+			{kind: 'adaptive', k: 1, firstDeadlineMs: 500, late},
+			{kind: 'overselect', count: upTo(clients), factor: 1.3, late},
+		),
+		aggregation: pick<NonNullable<ScenarioFile['aggregation']>>(
+			{kind: 'fedavg'},
+			{kind: 'uniform'},
+			{kind: 'fedprox'},
+			{kind: 'fedavgm'},
+			{kind: 'fedadam'},
+			{kind: 'fedyogi'},
+			{kind: 'median'},
+			{kind: 'trimmed-mean'},
+			{kind: 'krum', byzantine: 0},
+			{kind: 'multi-krum', byzantine: 0, count: upTo(clients)},
+			{kind: 'clipped'},
+			{kind: 'ffa-lora'},
+			{kind: 'zero-padding'},
+			{kind: 'flexlora'},
+			{kind: 'flora'},
+			{kind: 'fedex-lora'},
+		),
 	};
 }
