@@ -141,12 +141,17 @@ export class StepRule implements Rule {
 		if (waiting?.delete(keyOf(event.body as Step))) this.#counts.answered++;
 	}
 
-	/** What waits for a step of a round that is over is never taken. */
+	/** Whether a step is inside a pass under way. */
+	#isTaken(client: string, key: string): boolean {
+		return [...this.#passes.values()].some(parts => parts.some(part => part.client === client && keyOf(part) === key));
+	}
+
+	/** What waits for a step of a round that is over is never taken; what is inside the pass under way is applied all the same. */
 	#openRound(actor: string, round: number): void {
 		if (!this.#servers.has(actor)) return;
-		for (const {waiting} of this.#clients.values()) {
+		for (const [id, {waiting}] of this.#clients) {
 			for (const [key, step] of waiting) {
-				if (step.round >= round) continue;
+				if (step.round >= round || this.#isTaken(id, key)) continue;
 				waiting.delete(key);
 				this.#counts.cutOff++;
 			}
@@ -155,11 +160,10 @@ export class StepRule implements Rule {
 
 	/** Of who leaves, what is inside the pass under way is applied all the same. */
 	#withdraw(clients: readonly string[]): void {
-		const taken = [...this.#passes.values()].flat();
 		for (const id of clients) {
 			const waiting = this.#clients.get(id)?.waiting ?? new Map<string, Step>();
 			for (const key of waiting.keys()) {
-				if (taken.some(part => part.client === id && keyOf(part) === key)) continue;
+				if (this.#isTaken(id, key)) continue;
 				waiting.delete(key);
 				this.#counts.withdrawn++;
 			}
