@@ -115,7 +115,7 @@ export const unknownSender = (to: string): Outgoing => ({
 
 /** One row of `metrics.jsonl` for an aggregation; adapter staleness is measured against the version before it. */
 export function roundReport({context}: From): Outgoing {
-	const {round, cohort, roster, counting, gone, adapterVersion} = context;
+	const {round, cohort, roster, counting, gone, adapterVersion, aggregation} = context;
 	const staleness = counting.map(({baseVersion}) => adapterVersion - 1 - baseVersion);
 	const row = {
 		round: isOwnPace(context) ? adapterVersion - 1 : round,
@@ -125,6 +125,8 @@ export function roundReport({context}: From): Outgoing {
 		gone: isOwnPace(context) ? '' : gone.join(' '),
 		adapterStaleness: staleness.join(' '),
 		adapterStalenessMax: Math.max(0, ...staleness),
+		// Out of how many the cohort was chosen, for the accountant.
+		...(aggregation.kind === 'dp-fedavg' && {roster: Math.max(roster.size, cohort.length)}),
 	};
 	return {verb: 'report', body: {kind: 'round', timeMs: 0, row}};
 }

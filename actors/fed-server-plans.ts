@@ -32,6 +32,7 @@ export const planOf = (context: FedServerContext, uploads: readonly Upload[]): A
 	planAggregation(
 		context.aggregation,
 		uploads.map(upload => ({...upload, staleness: context.adapterVersion - upload.baseVersion})),
+		context.cohort.length,
 	);
 
 /** The pass over the uploads that count: each by its place in the plan, what it began from beside it. */

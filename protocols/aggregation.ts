@@ -15,6 +15,8 @@ export type AggregationKernel =
 	| {readonly kind: 'trimmed-mean'; readonly trim: number}
 	| {readonly kind: 'multi-krum'; readonly byzantine: number; readonly count: number}
 	| {readonly kind: 'clipped'; readonly normMax: number}
+	/** The sum of clipped changes with noise, over `count`. */
+	| {readonly kind: 'noised-mean'; readonly normMax: number; readonly noiseMultiplier: number; readonly count: number}
 	/** Padded to the largest rank; weights as planned, or by the norms of the products. */
 	| {readonly kind: 'zero-padded-mean'; readonly weights: 'samples' | 'norm'}
 	/** The mean of the products, cut to the largest rank. */

@@ -200,6 +200,9 @@ function checkSense(scenario: Scenario, source: string): void {
 			'the validation loss is never measured; set evaluation.everyRounds and data.validationRows above 0',
 		);
 	}
+	if (scenario.privacy?.activations && !scenario.mainServer) {
+		throw invalid(source, 'privacy.activations', 'without a main server no activations leave a client; remove it');
+	}
 	const step = stepClosingProblem(scenario);
 	if (step) throw invalid(source, step.path, step.problem);
 	const fault =

@@ -152,7 +152,13 @@ const serverAdapter = Type.Object({adapterVersion: count(), serverVersion: count
 const runFinished = Type.Object({rounds: count(), adapterVersion: count(), reason: text, tensors});
 /** A row for `metrics.jsonl`; the host adds time and bytes. */
 const report = Type.Object({
-	kind: Type.Union([Type.Literal('step'), Type.Literal('round'), Type.Literal('eval'), Type.Literal('drop')]),
+	kind: Type.Union([
+		Type.Literal('step'),
+		Type.Literal('round'),
+		Type.Literal('eval'),
+		Type.Literal('drop'),
+		Type.Literal('probe'),
+	]),
 	timeMs: Type.Number({minimum: 0}),
 	row: Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean(), Type.Null()])),
 });

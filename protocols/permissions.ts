@@ -79,7 +79,8 @@ export function permissionsOf(role: BrokerRole, id: string, run?: string): Permi
 	}
 	if (role === 'observer' || role === 'probe') {
 		const deny = role === 'observer' ? inRuns(privateTensors) : [];
-		return {publish: inRuns([`observer.${id}.ask-runs`]), subscribe: inRuns(['>']), deny};
+		const reports = role === 'probe' ? [`observer.${id}.report`] : [];
+		return {publish: inRuns([`observer.${id}.ask-runs`, ...reports]), subscribe: inRuns(['>']), deny};
 	}
 	const heard = hears[role].flatMap(kind => [
 		...broadcastsOf(kind, role).map(verb => `${kind}.*.${verb}`),

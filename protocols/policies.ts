@@ -149,6 +149,16 @@ export const aggregationSchema = Type.Union(
 		policy('clipped', 'fedavg of changes whose norm is bounded', 'McMahan et al., ICLR 2018', {
 			normMax: positive(1, 'of a change of the adapter'),
 		}),
+		policy(
+			'dp-fedavg',
+			'mean of clipped changes with noise, alike for all; the summary tells the epsilon spent',
+			'McMahan et al., ICLR 2018, fixed divisor',
+			{
+				normMax: positive(1, 'of a change of the adapter'),
+				noiseMultiplier: positive(1, 'standard deviation of the noise on the sum, in normMax'),
+				delta: Type.Number({exclusiveMinimum: 0, exclusiveMaximum: 1, default: 1e-5, description: 'for the epsilon'}),
+			},
+		),
 		policy('ffa-lora', 'A frozen, only B trained and sent: half the bytes, an exact mean', 'Sun et al., ICLR 2024', {}),
 		policy(
 			'zero-padding',

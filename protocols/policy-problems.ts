@@ -19,6 +19,7 @@ type Policies = {
 export const policyProblem = (scenario: Policies): ScenarioProblem | undefined =>
 	updateProblem(scenario) ??
 	aggregationProblem(scenario) ??
+	privacyProblem(scenario) ??
 	ownPaceProblem(scenario) ??
 	closingProblem(scenario) ??
 	selectionProblem(scenario);
@@ -71,6 +72,19 @@ const uploadsMax = (policies: Policies): number =>
 	policies.closing.kind === 'overselect' && policies.closing.late === 'drop'
 		? policies.closing.count
 		: cohortMax(policies);
+
+/** Whose choice depends on what clients learned tells of it, and who counts twice in a sum changes it twice as much. */
+function privacyProblem({aggregation, selection, closing}: Policies): ScenarioProblem | undefined {
+	if (aggregation.kind !== 'dp-fedavg') return undefined;
+	if (selection.kind === 'power-of-choice' || selection.kind === 'oort') {
+		const problem = `got ${selection.kind}, which chooses by the losses of clients and so tells of them what dp-fedavg does not count; set selection.kind to all, available, random or in-turn`;
+		return {path: 'selection.kind', problem};
+	}
+	if (!('late' in closing) || closing.late === 'drop') return undefined;
+	const problem =
+		'got carry, by which a client may count twice in an aggregation of dp-fedavg, whose noise is for once; set it to drop';
+	return {path: 'closing.late', problem};
+}
 
 /** Where every client goes at its own pace there is no round of all to wait in, to close or to choose for. */
 function ownPaceProblem({aggregation, mainServer, update, closing, selection}: Policies): ScenarioProblem | undefined {

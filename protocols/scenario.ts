@@ -145,6 +145,16 @@ export const scenarioSchema = section({
 	selection: selectionSchema,
 	closing: closingSchema,
 	aggregation: aggregationSchema,
+	privacy: Type.Optional(
+		section({
+			activations: Type.Optional(
+				section({
+					normMax: positive(1, 'each row of activations is clipped to this norm'),
+					sigma: positive(0.1, 'standard deviation of the noise of each value, in normMax'),
+				}),
+			),
+		}),
+	),
 	wire: section({activations: wireFormat, gradients: wireFormat, adapters: wireFormat}, {default: {}}),
 	evaluation: section(
 		{everyRounds: integer(0, 1, '0 = never'), batchSize: integer(1, 8, 'rows a pass')},

@@ -22,24 +22,32 @@ const countsAlike = new Set<Aggregation['kind']>([
 	'trimmed-mean',
 	'krum',
 	'multi-krum',
+	'dp-fedavg',
 	'fedasync',
 	'fedbuff',
 ]);
 
-/** The plan over the uploads that count; an upload of zero steps carries the old adapter and is left out. */
-export function planAggregation(aggregation: Aggregation, uploads: readonly UploadDescription[]): AggregationPlan {
+/**
+The plan over the uploads that count; an upload of zero steps carries the old adapter and is left out. `cohort`: how many were to
+come; default as many as came.
+*/
+export function planAggregation(
+	aggregation: Aggregation,
+	uploads: readonly UploadDescription[],
+	cohort: number = uploads.length,
+): AggregationPlan {
 	const counted = uploads.filter(upload => upload.stepsDone > 0);
 	const weightOf = ({samples, staleness}: UploadDescription) =>
 		countsAlike.has(aggregation.kind) ? 1 : samples * carriedWeight(staleness);
 	const weights = normalised(counted.map(upload => ({client: upload.client, weight: weightOf(upload)})));
 	const members = weights.map((member, index) => ({...member, round: counted[index]!.round}));
-	const kernel = kernelOf(aggregation, counted);
+	const kernel = kernelOf(aggregation, counted, cohort);
 	// Too few uploads to withstand what the rule promises to: nothing is taken over.
 	const isTooFew = kernel.kind === 'multi-krum' && counted.length < 2 * kernel.byzantine + 3;
 	return {kernel, members: isTooFew ? [] : members};
 }
 
-function kernelOf(aggregation: Aggregation, uploads: readonly UploadDescription[]): AggregationKernel {
+function kernelOf(aggregation: Aggregation, uploads: readonly UploadDescription[], cohort: number): AggregationKernel {
 	switch (aggregation.kind) {
 		case 'fedavg':
 		case 'uniform':
@@ -50,6 +58,11 @@ function kernelOf(aggregation: Aggregation, uploads: readonly UploadDescription[
 			return {kind: 'multi-krum', byzantine: aggregation.byzantine, count: 1};
 		case 'trimmed-mean':
 			return {kind: 'trimmed-mean', trim: Math.floor(aggregation.fraction * uploads.length)};
+		case 'dp-fedavg': {
+			// Whether somebody's upload came may not show in what the sum is divided by.
+			const {normMax, noiseMultiplier} = aggregation;
+			return {kind: 'noised-mean', normMax, noiseMultiplier, count: Math.max(1, cohort)};
+		}
 		case 'fedasync': {
 			const {mixing, staleness} = aggregation;
 			return {kind: 'mix', mixing: mixing * stalenessWeight(staleness, uploads[0]?.staleness ?? 0)};

@@ -2,6 +2,7 @@
 The bus over a NATS server: reconnects for ever, holds what is published meanwhile, and cuts frames to the limit of the
 server it is connected to at that moment. The only place where a connection is made.
 */
+import {isIP} from 'node:net';
 import {type ConnectionOptions, connect, type Msg, type NatsConnection, NatsError, type TlsOptions} from 'nats';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {narrowed} from '../../protocols/permissions.ts';
@@ -93,9 +94,26 @@ function connectionOptions(options: NatsOptions, retry: Backoff): ConnectionOpti
 		...(user !== undefined && {user}),
 		...(pass !== undefined && {pass}),
 		...(creds && {authenticator: creds.authenticator}),
-		...(tls && {tls}),
+		...tlsOf(url, tls),
 		...(inboxPrefix !== undefined && {inboxPrefix}),
 	};
+}
+
+/**
+A `tls://` address is never answered in plain. A certificate is checked against the address as it was given: by itself the library
+checks one for an IP address as if it were for localhost.
+*/
+function tlsOf(url: string, tls: TlsOptions | undefined): Pick<ConnectionOptions, 'tls'> {
+	if (!tls && !url.startsWith('tls://')) return {};
+	const [server = '', ...others] = serversOf(url);
+	const host = server
+		.replace(/^[a-z]+:\/\//, '')
+		.replace(/^[^@/]*@/, '')
+		.replace(/:\d+$/, '')
+		.replace(/^\[|\]$/g, '');
+	// Of several servers it is not known here which answers: they need names.
+	const isAddress = others.length === 0 && isIP(host) > 0;
+	return {tls: {...tls, ...(isAddress && {host})} as TlsOptions};
 }
 
 type Delivery = {
@@ -304,13 +322,25 @@ class Nats implements NatsBus {
 	}
 }
 
+const tlsFix = (code: string): string =>
+	/altnames/i.test(code)
+		? 'name the broker as its certificate does, or make one for this address'
+		: 'use a tls:// address, and name the file of its certificate authority in NODE_EXTRA_CA_CERTS';
+
 function unreachable({url}: {readonly url: string}, thrown: unknown): CutlayerError {
 	const code = thrown instanceof NatsError ? thrown.code : errorText(thrown);
+	// The library's word for a server that is asked for more than it has.
+	if (code === 'SERVER_OPT_NA')
+		return new CutlayerError(
+			'broker-unreachable',
+			`Expected a NATS broker at ${withoutSecrets(url)}, found one, which has no certificate; give it one, or use a nats:// address`,
+			{cause: thrown},
+		);
 	const isRefused = /AUTH|CREDS|PERMISSION/i.test(code);
 	const fix = isRefused
 		? 'check the user, password or credentials file'
 		: /TLS|certificate/i.test(code)
-			? 'use a tls:// address, and name the file of its certificate authority in NODE_EXTRA_CA_CERTS'
+			? tlsFix(code)
 			: 'start a nats-server there, or check host, port and firewall';
 	return new CutlayerError(
 		'broker-unreachable',

@@ -24,6 +24,7 @@ export type AttachFlags = GuestFlags & {
 	readonly rank?: number;
 	readonly cut?: number;
 	readonly every?: number;
+	readonly throughHead?: boolean;
 	readonly replace: boolean;
 };
 

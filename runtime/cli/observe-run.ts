@@ -2,15 +2,14 @@
 What happens in a run, as an observer sees it: a line an event, or JSON. It takes no part in training.
 */
 import {decodeFrame} from '../../protocols/codec.ts';
-import {CutlayerError} from '../../protocols/errors.ts';
 import type {Frame} from '../../protocols/ports.ts';
 import {patternsFor} from '../../protocols/subjects.ts';
-import {watchRun} from '../attach/watch-run.ts';
 import {findRun, openAccess} from './broker-access.ts';
 import type {AttachFlags} from './guest-flags.ts';
 import {type ObservedEvent, observedLine} from './observed-line.ts';
+import {untilOver} from './until-over.ts';
 
-/** Prints until the run is over, which ends with exit code 0, or Ctrl-C, which ends with 130. Throws `usage`. */
+/** Prints until the run is over, which ends with exit code 0, or Ctrl-C, which ends with 130. Throws `usage` or `run-failed`. */
 export async function observeRun(flags: AttachFlags): Promise<void> {
 	const access = await openAccess(flags, 'observer', flags.id);
 	const {bus, speaker} = access;
@@ -18,29 +17,14 @@ export async function observeRun(flags: AttachFlags): Promise<void> {
 		const {run, ageMs} = await findRun(access, flags.run);
 		const beganMs = performance.now() - ageMs;
 		process.stderr.write(`Observing run ${run} at ${bus.url}; Ctrl-C to leave\n`);
-		let problem = `Run ${run} is gone: it does not answer any more; see its own output`;
-		const ending = await new Promise<'over' | 'gone' | 'interrupted'>(resolve => {
-			const onGone = (why = problem) => {
-				problem = why;
-				resolve('gone');
-			};
-			const stop = watchRun({bus, speaker, run, brokerLeaseMs: flags.brokerLeaseMs, onGone});
-			const end = (how: 'over' | 'interrupted') => {
-				stop();
-				resolve(how);
-			};
-			process.once('SIGINT', () => end('interrupted')).once('SIGTERM', () => end('interrupted'));
-			for (const pattern of patternsFor('observer', run, speaker.id))
-				bus.subscribe(pattern, frame => {
-					const event = eventOf(frame, performance.now() - beganMs);
-					if (!event) return;
-					const line = flags.json ? JSON.stringify(event) : observedLine(event);
-					if (line !== undefined) process.stdout.write(`${line}\n`);
-					if (event.verb === 'run-finished') end('over');
-				});
-		});
-		if (ending === 'gone') throw new CutlayerError('run-failed', problem);
-		if (ending === 'interrupted') process.exitCode = 130;
+		for (const pattern of patternsFor('observer', run, speaker.id))
+			bus.subscribe(pattern, frame => {
+				const event = eventOf(frame, performance.now() - beganMs);
+				if (!event) return;
+				const line = flags.json ? JSON.stringify(event) : observedLine(event);
+				if (line !== undefined) process.stdout.write(`${line}\n`);
+			});
+		await untilOver(access, run, flags.brokerLeaseMs);
 	} finally {
 		await bus.close();
 	}

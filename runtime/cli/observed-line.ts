@@ -52,6 +52,8 @@ function reportText(id: string, kind: string, row: Row): string | undefined {
 	if (kind === 'round')
 		return `round ${row.round} closes  ${row.uploads} of ${row.cohort} uploads${row.isVoid ? '  void' : ''}`;
 	if (kind === 'eval') return `${id}  version ${row.adapterVersion}  validation loss ${Number(row.loss).toFixed(4)}`;
+	if (kind === 'probe')
+		return `${id}  cut ${row.cut}  recovered ${(100 * Number(row.recoveredCosine)).toFixed(1)} % of ${row.client}'s tokens`;
 	return undefined;
 }
 

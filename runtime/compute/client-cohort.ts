@@ -10,7 +10,8 @@ import type {DropoutGroup} from '../model/dropout.ts';
 import {type Adapter, type AdapterTensors, cloneAdapter} from '../model/lora.ts';
 import {atRank} from '../model/ranks.ts';
 import type {SplitModel} from '../model/split.ts';
-import {keyWords} from '../random.ts';
+import {keyWords, randomStream} from '../random.ts';
+import {beforeClipping, type Clipped, noised} from './activation-noise.ts';
 import {heldOf} from './kept-adapter.ts';
 import {pick} from './names.ts';
 import type {ActorSpec} from './spec.ts';
@@ -45,6 +46,8 @@ type Kept = {
 	readonly dropout: DropoutGroup;
 	readonly targets: number;
 	readonly adapter: Adapter;
+	/** Rows that were clipped before noise was added to them. */
+	readonly clipped?: Clipped | undefined;
 };
 
 export type ClientState = {
@@ -175,15 +178,17 @@ export function forward(members: readonly Member[]): PassResult[] {
 	const group: Group = {model, saved, owners, waiting: new Set(members.keys())};
 	const {hidden} = model.config;
 	let at = 0;
-	return members.map(({state, input, tensors}, place) => {
+	return members.map((member, place) => {
+		const {state, input, tensors} = member;
 		const {lengths, ids, labels, dropout: own} = batches[place]!;
-		const rows = activations.subarray(at, at + ids.length * hidden);
+		const exact = activations.subarray(at, at + ids.length * hidden);
 		at += ids.length * hidden;
+		const {rows, clipped} = withNoise(member, exact);
 		const name = stepName(input as BatchInput);
 		forget(state, name);
 		state.stashed.delete(name);
-		state.kept.set(name, {group, place, dropout: own, targets: labels.length, adapter: used[place]!});
-		const wire = packed(members.length > 1 ? rows.slice() : rows, [ids.length, hidden], spec.wire);
+		state.kept.set(name, {group, place, dropout: own, targets: labels.length, adapter: used[place]!, clipped});
+		const wire = packed(rows === exact && members.length > 1 ? rows.slice() : rows, [ids.length, hidden], spec.wire);
 		state.tailGradients = undefined;
 		// Where the client has the loss nothing of its targets leaves it.
 		const {targetPositions, labels: given} = pick(tensors, 'batch');
@@ -193,6 +198,18 @@ export function forward(members: readonly Member[]): PassResult[] {
 			tensors: {activations: wire, ...sent},
 		};
 	});
+}
+
+/** What leaves of the rows `[tokens, hidden]`; who asked for no noise sends them as they are. */
+function withNoise(
+	{state: {spec, id, model}, input}: Member,
+	rows: Float32Array,
+): {readonly rows: Float32Array; readonly clipped?: Clipped} {
+	const {activationNoise, noiseKey, seed} = spec;
+	if (!activationNoise) return {rows};
+	const {round, step} = input as BatchInput;
+	const stream = randomStream(noiseKey ?? seed, id, round, step, 'activation noise');
+	return noised(rows, model.config.hidden, activationNoise, stream);
 }
 
 /** Takes the gradients at the cut `[tokens, hidden]` back through the head and trains the adapters. */
@@ -276,7 +293,12 @@ function joinedGradient(members: readonly Member[], kept: readonly Kept[], hidde
 				`The gradient for ${members[index]!.state.id} has ${length} values: expected [${rows}, ${hidden}], as its activations`,
 			);
 	}
-	return concatenated(parts);
+	return concatenated(
+		parts.map((part, index) => {
+			const {clipped} = kept[index]!;
+			return clipped ? beforeClipping(part, hidden, clipped) : part;
+		}),
+	);
 }
 
 /** Whole steps without a main server. */

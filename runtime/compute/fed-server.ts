@@ -5,12 +5,14 @@ import type {AggregationKernel, AggregationPlan} from '../../protocols/aggregati
 import type {PassResult} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
 import {meanByBlock, weightedMean} from '../model/combine.ts';
+import {noisedMean} from '../model/combine-private.ts';
 import {normWeights, truncatedProducts, zeroPadded} from '../model/combine-ranks.ts';
 import {clipDelta, coordinateMedian, multiKrum, trimmedMean} from '../model/combine-robust.ts';
 import type {ModelConfig} from '../model/config.ts';
 import {type AdapterTensors, cloneAdapter, fromNamedTensors, onlyB, toNamedTensors} from '../model/lora.ts';
 import {addedDelta, meanAndResidual, stacked} from '../model/overlay.ts';
 import {initialMoments, type ServerMoments, serverStep} from '../model/server-optimizer.ts';
+import {randomStream} from '../random.ts';
 import {firstAdapter, freshAdapter, keptAdapter} from './kept-adapter.ts';
 import {pick, prefixed} from './names.ts';
 import type {Passes} from './passes.ts';
@@ -34,6 +36,8 @@ export class FedServerCompute implements Passes {
 	/** Deltas over the frozen weights, from the first rule that makes one on. */
 	#overlay: AdapterTensors | undefined;
 	#overlays = 0;
+	/** Noised aggregations so far: each has noise of its own. */
+	#noised = 0;
 	readonly #config: ModelConfig;
 	/** Of a server optimizer, from its first step on. */
 	#moments: ServerMoments | undefined;
@@ -90,6 +94,10 @@ export class FedServerCompute implements Passes {
 					uploads.map(upload => clipDelta(upload, adapter, kernel.normMax)),
 					weights,
 				);
+			case 'noised-mean': {
+				const {noiseKey, seed} = this.#spec;
+				return noisedMean(uploads, adapter, kernel, randomStream(noiseKey ?? seed, this.#noised++, 'adapter noise'));
+			}
 			case 'mix':
 				return weightedMean([adapter, uploads[0]!], [1 - kernel.mixing, kernel.mixing]);
 			case 'add-changes': {
@@ -120,13 +128,15 @@ export class FedServerCompute implements Passes {
 			...prefixed('v', toNamedTensors(cloneAdapter(v))),
 		};
 		return {
-			output: {overlays: this.#overlays},
+			output: {overlays: this.#overlays, ...(this.#noised > 0 && {noised: this.#noised})},
 			tensors: {...prefixed('adapter', this.#copy()), ...this.#overlayCopy(), ...moments},
 		};
 	}
 
 	restore(input: unknown, tensors: NamedTensors): PassResult {
-		this.#overlays = (input as {readonly overlays?: number}).overlays ?? 0;
+		const {overlays = 0, noised = 0} = input as {readonly overlays?: number; readonly noised?: number};
+		this.#overlays = overlays;
+		this.#noised = noised;
 		this.#overlay = keptAdapter(tensors, overlayGroup);
 		this.#adapter = pick(tensors, 'adapter');
 		const [m, v] = [keptAdapter(tensors, 'm'), keptAdapter(tensors, 'v')];

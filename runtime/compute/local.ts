@@ -14,6 +14,7 @@ import {FedServerCompute} from './fed-server.ts';
 import {MainServerCompute} from './main-server.ts';
 import {pick} from './names.ts';
 import type {Pass, Passes} from './passes.ts';
+import {ProbeCompute} from './probe.ts';
 import {type ActorSpec, tailParts} from './spec.ts';
 
 export class LocalCompute implements Compute {
@@ -74,7 +75,15 @@ export class LocalCompute implements Compute {
 		if (spec.kind === 'main-server')
 			return new MainServerCompute(spec, await Promise.all(tailParts(spec).map(part => this.#model(part))), initial);
 		if (spec.kind === 'fed-server') return new FedServerCompute(spec, this.#source.config, initial);
+		if (spec.kind === 'probe') return this.#openProbe(spec.heads ?? []);
 		return new EvaluatorCompute(spec, await Promise.all(spec.parts.map(part => this.#model(part))), initial);
+	}
+
+	async #openProbe(cuts: readonly number[]): Promise<ProbeCompute> {
+		const headOf = (to: number) => this.#model({from: 0, to, hasEmbedding: true, hasHead: false});
+		const heads = new Map<number, SplitModel>();
+		for (const cut of cuts) heads.set(cut, await headOf(cut));
+		return new ProbeCompute(await headOf(0), heads);
 	}
 
 	#model(part: Part): Promise<SplitModel> {

@@ -157,7 +157,7 @@ export class ShapesCompute implements Compute {
 	}
 
 	#adapterOf(spec: ActorSpec): NamedTensors {
-		if (spec.kind === 'evaluator') return {};
+		if (spec.kind === 'evaluator' || spec.kind === 'probe') return {};
 		const {part, lora} = spec;
 		const dtype: Dtype = 'wireAdapter' in spec ? spec.wireAdapter : 'f32';
 		const isAFrozen = 'isAFrozen' in spec && spec.isAFrozen;

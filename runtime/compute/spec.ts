@@ -7,6 +7,7 @@ import type {LoraSpec} from '../model/lora.ts';
 import type {OptimizerSpec} from '../model/optimizer.ts';
 import type {Schedule} from '../model/schedule.ts';
 import type {Part} from '../model/split.ts';
+import type {ActivationNoise} from './activation-noise.ts';
 
 /** How an actor trains its adapter. */
 export type TrainerSpec = {
@@ -34,6 +35,9 @@ How a client takes over a global adapter of a larger rank: its first rows and co
 their product counts what it counted there.
 */
 export type Adoption = 'truncate' | 'rescale';
+
+/** What noise for privacy is keyed by: who knows it can take the noise away again. Default the run's seed, which everybody knows. */
+export type NoiseKey = string;
 
 /** Of a main server whose clients have unlike cuts: its copy of the blocks between them trains and travels as a client's would. */
 export type SharedSpec = {
@@ -64,6 +68,9 @@ export type ActorSpec =
 			readonly isPipelined?: boolean;
 			/** Default `truncate`. */
 			readonly adoption?: Adoption;
+			/** Added before activations leave; default none. */
+			readonly activationNoise?: ActivationNoise;
+			readonly noiseKey?: NoiseKey;
 	  } & TrainerSpec)
 	| ({
 			readonly kind: 'main-server';
@@ -81,6 +88,7 @@ export type ActorSpec =
 			readonly seed: number;
 			readonly wireAdapter: Dtype;
 			readonly isAFrozen?: boolean;
+			readonly noiseKey?: NoiseKey;
 	  }
 	| {
 			readonly kind: 'evaluator';
@@ -88,4 +96,9 @@ export type ActorSpec =
 			readonly parts: readonly Part[];
 			/** Whose A it must know itself, as no message holds it. */
 			readonly frozenA?: {readonly part: Part; readonly tailPart?: Part; readonly seed: number};
+	  }
+	| {
+			readonly kind: 'probe';
+			/** Cuts whose head is compared with as well; default none. */
+			readonly heads?: readonly number[];
 	  };

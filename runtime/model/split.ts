@@ -27,6 +27,7 @@ import {gpt2Reader} from './gpt2.ts';
 import {llamaReader} from './llama.ts';
 import {type AdapterTensors, blocksOf, zerosLike} from './lora.ts';
 import {logitsOf, losses, lossesWithGradient} from './loss.ts';
+import {type NearestTokens, nearestTokens, type References, referencesOf} from './nearest.ts';
 import {type Saved, type Share, shareOf} from './saved-share.ts';
 import {type Embedding, type Head, type Reader, readerOf} from './weights.ts';
 
@@ -41,6 +42,10 @@ export type Part = {
 /** One entry for each adapter given, in order. */
 export type PassGradients = {readonly gradients: AdapterTensors[]; readonly inputGradient?: Float32Array};
 
+/** Any two tokens: what follows them is at no special place, as the first token of a text is. */
+const prefix: readonly number[] = [0, 28];
+const tokensAtOnce = 1024;
+
 type Weights = {
 	readonly blocks: readonly Block[];
 	readonly embedding: Embedding | undefined;
@@ -53,6 +58,8 @@ export class SplitModel {
 	readonly #k: Kernels;
 	readonly #reader: Reader;
 	readonly #weights: Weights;
+	/** What activations are compared with, once they are asked for. */
+	#references: References | undefined;
 
 	private constructor(part: Part, k: Kernels, reader: Reader, weights: Weights) {
 		this.config = reader.source.config;
@@ -81,6 +88,8 @@ export class SplitModel {
 	/** Frees the frozen weights. Passes in flight must have been released. */
 	dispose(): void {
 		this.#reader.dispose();
+		// Without blocks they are the embedding, which the reader freed.
+		if (this.#references && this.#weights.blocks.length > 0) this.#k.dispose([this.#references.rows]);
 	}
 
 	/** Computes the blocks, `[tokens, H]`, and keeps what `backward` needs. */
@@ -182,6 +191,45 @@ export class SplitModel {
 		});
 	}
 
+	/**
+	The tokens whose embeddings lie nearest to activations `[tokens, H]`, less what their positions add in GPT-2. Behind blocks it is
+	not the embeddings that are compared with, but what these blocks make of each token after two others, whoever's adapter they have.
+	*/
+	nearestTokens(batch: Pick<Batch, 'lengths'> & {readonly activations: Float32Array}): NearestTokens {
+		const k = this.#k;
+		const {embedding, blocks} = this.#weights;
+		if (!embedding) throw new Error('This part of the model has no embedding');
+		checkBatch(this.config, false, batch);
+		this.#references ??= referencesOf(k, blocks.length > 0 ? this.#madeOfTokens() : embedding.tokens);
+		const references = this.#references;
+		return k.scope(() => {
+			const rows = k.upload(batch.activations, [tokensOf(batch), this.config.hidden]);
+			const positions = blocks.length > 0 ? undefined : this.#positions(batch);
+			return nearestTokens(k, references, positions ? k.sub(rows, positions) : rows);
+		});
+	}
+
+	/** The last row of each of `[prefix, token]`, `[V, H]`, without an adapter. */
+	#madeOfTokens(): DeviceTensor {
+		const {vocabulary, hidden} = this.config;
+		const values = new Float32Array(vocabulary * hidden);
+		const length = prefix.length + 1;
+		for (let from = 0; from < vocabulary; from += tokensAtOnce) {
+			const count = Math.min(tokensAtOnce, vocabulary - from);
+			const ids = Int32Array.from(
+				{length: count * length},
+				(_, i) => prefix[i % length] ?? from + Math.floor(i / length),
+			);
+			const lengths = Array.from({length: count}, () => length);
+			const made = this.infer({ids, lengths}, {alpha: 1, isRankStabilised: false, tensors: {}});
+			for (let row = 0; row < count; row++) {
+				const last = (row * length + prefix.length) * hidden;
+				values.set(made.subarray(last, last + hidden), (from + row) * hidden);
+			}
+		}
+		return this.#k.upload(values, [vocabulary, hidden]);
+	}
+
 	/** A batch without targets has no loss: every gradient is zero. */
 	#noTargets(
 		batch: Batch,
@@ -221,9 +269,16 @@ export class SplitModel {
 		const {embedding} = this.#weights;
 		if (!embedding) return k.upload(activations!, [tokensOf({lengths}), this.config.hidden]);
 		const tokens = k.gatherRows(embedding.tokens, k.uploadIndex(ids!));
-		if (!embedding.positions) return tokens;
-		const positions = Int32Array.from(lengths.flatMap(length => Array.from({length}, (_, position) => position)));
-		return k.add(tokens, k.gatherRows(embedding.positions, k.uploadIndex(positions)));
+		const positions = this.#positions({lengths});
+		return positions ? k.add(tokens, positions) : tokens;
+	}
+
+	/** What GPT-2 adds to the embeddings of the tokens, `[tokens, H]`. */
+	#positions({lengths}: Pick<Batch, 'lengths'>): DeviceTensor | undefined {
+		const positions = this.#weights.embedding?.positions;
+		if (!positions) return undefined;
+		const places = Int32Array.from(lengths.flatMap(length => Array.from({length}, (_, position) => position)));
+		return this.#k.gatherRows(positions, this.#k.uploadIndex(places));
 	}
 
 	#choose(positions: Int32Array): RowChoice {

@@ -14,6 +14,7 @@ import {durableActors} from './durability.ts';
 import {loadInitial} from './initial.ts';
 import {Ipc} from './ipc.ts';
 import {type LocalParts, localActors} from './local-actor.ts';
+import {freshNoiseKey} from './noise-key.ts';
 import type {ActorEvents, ActorRole, RunningActor} from './running-actor.ts';
 import {openTracing, type Tracing} from './tracing.ts';
 
@@ -81,6 +82,7 @@ class ServedActor {
 			parts: {
 				...{model, compute, connect, clients, validation, initial, isEndRepeated: true},
 				durable: durable && durableActors({...durable, connect, onNotice: text => this.#ipc!.tell('notice', text)}),
+				noiseKey: freshNoiseKey(),
 			},
 		};
 		return opened;

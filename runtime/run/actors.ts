@@ -12,7 +12,7 @@ import type {Scenario} from '../../protocols/scenario.ts';
 import {type NamedTensors, tensorOf} from '../../protocols/tensor.ts';
 import {heldOf} from '../compute/kept-adapter.ts';
 import {prefixed} from '../compute/names.ts';
-import type {ActorSpec} from '../compute/spec.ts';
+import type {ActorSpec, NoiseKey} from '../compute/spec.ts';
 import type {PackedBatch} from '../data/batches.ts';
 import {ActorHost, type ActorOptions, type HostObserver, type HostPorts, type SavedActor} from '../host/actor-host.ts';
 import type {Outlet} from '../host/outlet.ts';
@@ -31,6 +31,8 @@ export type ActorContext = {
 	readonly ports: HostPorts;
 	readonly observer?: HostObserver;
 	readonly incarnation?: number;
+	/** What noise for privacy is keyed by; default the seed. */
+	readonly noiseKey?: NoiseKey;
 	/** A first adapter in place of the keyed one, for the actor's own blocks. */
 	readonly initial?: NamedTensors;
 	/** Runs the machine by tables. */
@@ -44,12 +46,16 @@ export type ActorContext = {
 type Role = Pick<ActorOptions, 'kind' | 'id' | 'machine' | 'input' | 'passes'> &
 	Pick<Partial<ActorOptions>, 'overrides' | 'check' | 'stamped'>;
 
+/** Who adds noise keys it so. */
+export const withNoiseKey = (spec: ActorSpec, noiseKey: NoiseKey | undefined): ActorSpec =>
+	noiseKey !== undefined && (spec.kind === 'client' || spec.kind === 'fed-server') ? {...spec, noiseKey} : spec;
+
 async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Promise<ActorHost> {
-	const {run, ports, observer, outlet, incarnation = 0, initial = {}, saved, isTabled} = context;
+	const {run, ports, observer, outlet, incarnation = 0, initial = {}, saved, isTabled, noiseKey} = context;
 	await ports.compute.run({
 		actor: role.id,
 		pass: 'open',
-		input: spec,
+		input: withNoiseKey(spec, noiseKey),
 		tensors: prefixed('initial', own(initial, spec)),
 	});
 	if (saved)
@@ -73,7 +79,7 @@ async function openActor(context: ActorContext, spec: ActorSpec, role: Role): Pr
 
 /** The matrices of an adapter that belong to an actor's blocks. */
 const own = (adapter: NamedTensors, spec: ActorSpec): NamedTensors => {
-	const held = 'part' in spec ? spec : spec.frozenA;
+	const held = 'part' in spec ? spec : spec.kind === 'evaluator' ? spec.frozenA : undefined;
 	return held ? toNamedTensors(heldOf(fromNamedTensors(adapter), held)) : {};
 };
 

@@ -15,6 +15,7 @@ import {WallClock} from '../live/clock.ts';
 import {type ActorCheckpoint, type RunCheckpoint, readCheckpoint, writeCheckpoint} from './checkpoint.ts';
 import {runFiles} from './folder.ts';
 import {keepRows} from './metrics-file.ts';
+import {privacyOf} from './privacy.ts';
 import {type MetricsRow, Recorder} from './recorder.ts';
 import type {ActorEvents, ActorRole, OpenActor, RunningActor} from './running-actor.ts';
 import {endingOf, Stopping} from './stopping.ts';
@@ -362,6 +363,7 @@ export class LiveRun {
 		const reached = this.#finishReason === undefined ? endingOf(scenario) : `stopped: ${this.#finishReason}`;
 		const ending = [reached, ...lost.map(text => `without ${text}`)].join('; ');
 		const seconds = this.#clock.now() / 1000;
+		const privacy = privacyOf(scenario, this.#rows);
 		const facts = {
 			name: scenario.name,
 			run,
@@ -371,6 +373,7 @@ export class LiveRun {
 				(isDone ? ending : this.#options.part ? 'left the run' : `go on with: cutlayer run --resume ${folder}`),
 			dropped: this.#dropped,
 			rowsCut: this.#world.rowsCut(),
+			...(privacy && {privacy}),
 			...(this.#world.idleShare && {idleShare: this.#world.idleShare()}),
 			...(this.#world.beside && {beside: this.#world.beside(this.#rows, seconds)}),
 			seconds,

@@ -5,7 +5,7 @@ import {errorText} from '../../protocols/errors.ts';
 import type {Bus, Clock, Compute} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
 import {RespecCompute} from '../compute/respec.ts';
-import type {ActorSpec} from '../compute/spec.ts';
+import type {ActorSpec, NoiseKey} from '../compute/spec.ts';
 import type {PackedBatch} from '../data/batches.ts';
 import {GroupCommit} from '../durable/group-commit.ts';
 import {SavingCompute} from '../durable/saving-compute.ts';
@@ -18,6 +18,7 @@ import {
 	openEvaluator,
 	openFedServer,
 	openMainServer,
+	withNoiseKey,
 } from './actors.ts';
 import type {ActorCheckpoint} from './checkpoint.ts';
 import type {Durability} from './durability.ts';
@@ -42,6 +43,8 @@ export type LocalParts = {
 	readonly durable?:
 		| ((request: ActorRequest, onLost: (reason: string) => void) => Promise<Durability | undefined>)
 		| undefined;
+	/** What noise for privacy is keyed by, in real time: nobody else may know it. Default the seed, so that a simulated run repeats. */
+	readonly noiseKey?: NoiseKey | undefined;
 	/** In real time: the fed server says that the run is over until it is closed. */
 	readonly isEndRepeated?: boolean | undefined;
 };
@@ -64,6 +67,7 @@ class LocalActor implements RunningActor {
 	readonly #compute: SlowableCompute;
 	readonly #respec: RespecCompute;
 	readonly #events: ActorEvents;
+	readonly #noiseKey: NoiseKey | undefined;
 	#host: ActorHost | undefined;
 	/** Set when the machine has ended, or threw. */
 	#end: {readonly failure: string | null} | undefined;
@@ -75,10 +79,11 @@ class LocalActor implements RunningActor {
 	#isKilled = false;
 	#onSaid: (() => void)[] = [];
 
-	private constructor({id, kind, events, clock}: ActorRequest, bus: Bus, compute: Compute) {
+	private constructor({id, kind, events, clock}: ActorRequest, bus: Bus, {compute, noiseKey}: LocalParts) {
 		this.id = id;
 		this.kind = kind;
 		this.#bus = bus;
+		this.#noiseKey = noiseKey;
 		this.#respec = new RespecCompute(compute);
 		this.#compute = new SlowableCompute(this.#respec, clock);
 		this.#events = events;
@@ -95,10 +100,10 @@ class LocalActor implements RunningActor {
 		const everyMs = request.scenario.timing.heartbeatMs || endRepeatMs;
 		const isRepeated = parts.isEndRepeated && request.kind === 'fed-server';
 		const bus = isRepeated ? lastWords(connection, request.clock, everyMs) : connection;
-		actor = new LocalActor(request, bus, parts.compute);
+		actor = new LocalActor(request, bus, parts);
 		try {
 			const {scenario, run, clock, watch} = request;
-			const {model, initial, isTabled} = parts;
+			const {model, initial, isTabled, noiseKey} = parts;
 			const observer = observers(actor.#observer(), watch);
 			const own = durable ? actor.#keep(durable, clock, (scenario.pipelineDepth ?? 1) > 1) : {compute: actor.#compute};
 			const saved = request.saved ?? durable?.saved;
@@ -113,6 +118,7 @@ class LocalActor implements RunningActor {
 				isTabled,
 				...(saved && {saved}),
 				...(initial && {initial}),
+				...(noiseKey !== undefined && {noiseKey}),
 			};
 			actor.#host = await openHost(context, parts, request);
 			if (lost !== undefined) actor.#lose(lost);
@@ -181,7 +187,7 @@ class LocalActor implements RunningActor {
 	}
 
 	respec(spec: ActorSpec): void {
-		this.#respec.respec(this.id, spec);
+		this.#respec.respec(this.id, withNoiseKey(spec, this.#noiseKey));
 	}
 
 	kill(): void {

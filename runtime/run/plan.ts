@@ -191,6 +191,7 @@ export const clientSpec = (scenario: Scenario, config: ModelConfig, clientId: st
 	...trainerSpec(scenario, clientPart(scenario, config, clientId), false),
 	...tailPart(scenario, config),
 	...(isUShaped(scenario) && {wireGradient: scenario.wire.gradients}),
+	...(scenario.privacy?.activations && {activationNoise: scenario.privacy.activations}),
 	...(isAFrozen(scenario) && {isAFrozen: true}),
 	lora: {...scenario.lora, rank: rankOf(scenario, clientId)},
 });

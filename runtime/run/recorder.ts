@@ -9,7 +9,7 @@ import {RecentIds} from './recent-ids.ts';
 
 /** A row of `metrics.jsonl`: what its kind's docstring in docs/protocol.md names. */
 export type MetricsRow = {
-	readonly kind: 'step' | 'round' | 'eval' | 'drop';
+	readonly kind: 'step' | 'round' | 'eval' | 'drop' | 'probe';
 	readonly timeMs: number;
 	/** Who reported it. */
 	readonly actor: string;

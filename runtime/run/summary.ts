@@ -1,7 +1,9 @@
 /**
 What a run came to: sums over its metrics rows, for `summary.json` and the last lines a user sees. Pure.
 */
+import type {PrivacySummary} from './privacy.ts';
 import type {MetricsRow} from './recorder.ts';
+import {type RecoveredAtCut, type RecoveredRow, recoveredByCut} from './recovered.ts';
 
 export type ClientSummary = {
 	readonly steps: number;
@@ -54,6 +56,10 @@ export type RunSummary = {
 	readonly stepsDropped: Readonly<Record<string, number>>;
 	readonly adapterStaleness: Readonly<Record<string, number>>;
 	readonly adapterStalenessMax: number;
+	/** What noise was added, and the epsilon it came to; only where the scenario asks for any. */
+	readonly privacy?: PrivacySummary;
+	/** What probes recovered of activations, by cut; only where one measured. */
+	readonly recovered?: readonly RecoveredAtCut[];
 	/** Messages refused, by reason. */
 	readonly dropped: Readonly<Record<string, number>>;
 	/** Rows that were longer than `data.tokensMax`. */
@@ -64,7 +70,10 @@ export type RunSummary = {
 	readonly beside?: Comparison;
 };
 
-type Facts = Pick<RunSummary, 'name' | 'run' | 'status' | 'reason' | 'dropped' | 'rowsCut' | 'idleShare' | 'beside'> & {
+type Facts = Pick<
+	RunSummary,
+	'name' | 'run' | 'status' | 'reason' | 'dropped' | 'rowsCut' | 'idleShare' | 'beside' | 'privacy'
+> & {
 	readonly seconds: number;
 };
 
@@ -78,6 +87,7 @@ export function summarise(rows: readonly MetricsRow[], facts: Facts): RunSummary
 	const rounds = rows.filter(row => row.kind === 'round');
 	const byClient = groupBy(steps, row => String(row.actor));
 	const tokens = sum(steps, 'tokens');
+	const probed = rows.filter(row => row.kind === 'probe');
 	return {
 		...facts,
 		rounds: rounds.length,
@@ -99,6 +109,7 @@ export function summarise(rows: readonly MetricsRow[], facts: Facts): RunSummary
 					.filter(Boolean),
 			),
 		),
+		...(probed.length > 0 && {recovered: recoveredByCut(probed.map(recoveryOf))}),
 		stepsDropped: droppedOf(rows.filter(row => row.kind === 'drop' && row.steps !== undefined)),
 		adapterStalenessMax: Math.max(0, ...rounds.map(row => numberOf(row, 'adapterStalenessMax'))),
 	};
@@ -108,6 +119,14 @@ const evaluationOf = (row: MetricsRow) => ({
 	adapterVersion: numberOf(row, 'adapterVersion'),
 	loss: numberOf(row, 'loss'),
 	perplexity: numberOf(row, 'perplexity'),
+});
+
+const recoveryOf = (row: MetricsRow): RecoveredRow => ({
+	cut: numberOf(row, 'cut'),
+	tokens: numberOf(row, 'tokens'),
+	recoveredCosine: numberOf(row, 'recoveredCosine'),
+	recoveredEuclidean: numberOf(row, 'recoveredEuclidean'),
+	recoveredThroughHead: row.recoveredThroughHead === undefined ? undefined : numberOf(row, 'recoveredThroughHead'),
 });
 
 const clientSummary = (rows: readonly MetricsRow[]): ClientSummary => ({

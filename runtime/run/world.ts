@@ -24,6 +24,7 @@ import {openRunData, type RunData} from './data.ts';
 import {loadInitial} from './initial.ts';
 import type {World} from './live-run.ts';
 import {localActors} from './local-actor.ts';
+import {freshNoiseKey} from './noise-key.ts';
 import {ownReports} from './own-reports.ts';
 import {checkAgainstModel, type RunModel, rolesOf} from './plan.ts';
 import {besidePrediction, predict} from './prediction.ts';
@@ -181,7 +182,7 @@ async function openHere(
 	}
 	const world = {
 		roles: part?.roles ?? rolesOf(scenario),
-		openActor: localActors({...parts, isEndRepeated: true}),
+		openActor: localActors({...parts, isEndRepeated: true, noiseKey: freshNoiseKey()}),
 		connect: own.recorder,
 		rowsCut,
 	};

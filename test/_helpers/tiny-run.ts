@@ -26,7 +26,9 @@ import {goldenPath} from './golden.ts';
 export type TinyModel = 'tiny-gpt2' | 'tiny-llama';
 
 /** A run's parts: everything but the scenario. */
-export type TinyParts = Partial<Pick<LocalParts, 'clients' | 'validation' | 'initial' | 'connect' | 'compute'>>;
+export type TinyParts = Partial<
+	Pick<LocalParts, 'clients' | 'validation' | 'initial' | 'connect' | 'compute' | 'noiseKey'>
+>;
 
 export type TinyResult = RunResult & {readonly rows: readonly MetricsRow[]};
 
@@ -55,6 +57,7 @@ export async function tinyBench(backend: Backend, name: TinyModel): Promise<Tiny
 			clients: parts.clients ?? randomClients(scenario, model.config.vocabulary),
 			validation: parts.validation ?? [],
 			initial: parts.initial,
+			noiseKey: parts.noiseKey,
 			isEndRepeated: true,
 		};
 		const opened = {roles: rolesOf(scenario), openActor: localActors(local), connect, rowsCut: () => 0};

@@ -43,7 +43,8 @@ const partsOf = (text: string) => parseSubject(text) as Subject;
 /** An actor speaks for itself alone; the fed server's process is also the conductor of its run and asks as an observer. */
 function maySay({role, id}: Actor, subject: Subject): boolean {
 	const isAsking = subject.kind === 'observer' && subject.verb === 'ask-runs';
-	if (role === 'observer' || role === 'probe') return isAsking && subject.id === id;
+	const isMeasuring = role === 'probe' && subject.kind === 'observer' && subject.verb === 'report';
+	if (role === 'observer' || role === 'probe') return (isAsking || isMeasuring) && subject.id === id;
 	if (
 		role === 'fed-server' &&
 		(subject.kind === 'conductor' ? subject.id === 'conductor' : isAsking && subject.id === id)

@@ -11,6 +11,7 @@ Examples:
   $ cutlayer attach client --run quickstart-3f2a1b --nats nats://127.0.0.1:4222 --id kim --data rows.jsonl
   $ cutlayer attach client --run quickstart-3f2a1b --nats nats://127.0.0.1:4222 --id c1
   $ cutlayer attach evaluator --nats nats://127.0.0.1:4222 --every 2
+  $ cutlayer attach probe --nats nats://127.0.0.1:4222 --creds broker/creds/spy.nk
 `;
 
 /** The options of an actor that takes part in a run over a broker. */
@@ -41,19 +42,24 @@ export function withGuestOptions(command: Command): Command {
 export function registerAttach(program: Command): void {
 	const command = program
 		.command('attach')
-		.description('join a running run as a client, an evaluator or an observer')
-		.addArgument(new Argument('<role>').choices(['client', 'evaluator', 'observer']))
+		.description('join a running run as a client, an evaluator, an observer or a probe')
+		.addArgument(new Argument('<role>').choices(['client', 'evaluator', 'observer', 'probe']))
 		.option('--run <id>', 'the run; default the only one of the broker')
 		.option('--rank <n>', 'of the adapter, when this client insists on one', wholeNumber)
 		.option('--cut <n>', 'blocks it holds, when this client insists', wholeNumber)
-		.option('--every <n>', 'an evaluator measures every so many rounds', wholeNumber)
+		.option('--every <n>', 'an evaluator or a probe measures every so many rounds', wholeNumber)
+		.option('--through-head', 'a probe also compares with what the blocks below the cut make of each token')
 		.option('--replace', 'take the place of a client with this id that is still a member', false);
 	withGuestOptions(command)
 		.addHelpText('after', examples)
-		.action(async (role: 'client' | 'evaluator' | 'observer', flags: AttachFlags) => {
+		.action(async (role: 'client' | 'evaluator' | 'observer' | 'probe', flags: AttachFlags) => {
 			if (role === 'observer') {
 				const {observeRun} = await import('../observe-run.ts');
 				return observeRun(flags);
+			}
+			if (role === 'probe') {
+				const {probeRun} = await import('../probe-run.ts');
+				return probeRun(flags);
 			}
 			const {attachRun} = await import('../attach-run.ts');
 			await attachRun(role, flags);
