@@ -39,7 +39,7 @@ function sameLosses(t: ExecutionContext, found: Record<string, number>, expected
 
 type Case = {
 	readonly what: string;
-	readonly disturb: (run: DurableRun) => void;
+	readonly disturb: (run: DurableRun) => unknown;
 	readonly changes?: Partial<ScenarioFile>;
 };
 const cases: readonly Case[] = [
@@ -47,6 +47,14 @@ const cases: readonly Case[] = [
 	{what: 'whose main server is killed', disturb: run => run.killAndRevive('main')},
 	{what: 'whose client is killed', disturb: run => run.killAndRevive('c0')},
 	{what: 'whose fed server is killed', disturb: run => run.killAndRevive('fed')},
+	{
+		what: 'whose main server is killed while another stands by',
+		disturb: run => {
+			run.standBy({kind: 'main-server', id: 'main'});
+			run.kill('main');
+		},
+	},
+	{what: 'whose broker is killed', disturb: run => run.restartBroker()},
 ];
 
 for (const {what, disturb, changes} of cases) {
