@@ -32,30 +32,33 @@ function faultsOf(seed: number): Map<number, (typeof victims)[number]> {
 	);
 }
 
-testWith(findBroker()?.binary)(`${count} durable runs in which actors and the broker die take each step once`, async t => {
-	t.timeout(3_600_000);
-	const {rows} = await bench.run(scenario);
-	const expected = rows
-		.filter(({kind}) => kind === 'step')
-		.map(row => [`${row.actor} ${row.round}.${row.step}`, Number(row.loss)] as const);
-	for (let seed = firstSeed; seed < firstSeed + count; seed++) {
-		const faults = faultsOf(seed);
-		const text = `seed ${seed}: ${JSON.stringify([...faults])}`;
-		const onMessage = (message: number, run: DurableRun) => {
-			const victim = faults.get(message);
-			if (victim === 'broker') void run.restartBroker();
-			else if (victim) run.killAndRevive(victim);
-		};
-		const found = await DurableRun.with({scenario, bench, onMessage}, async run => {
-			await run.done();
-			return run.losses();
-		}).catch((error: Error) => error);
-		if (found instanceof Error) {
-			t.fail(`${text}: ${found.message}`);
-			continue;
+testWith(findBroker()?.binary)(
+	`${count} durable runs in which actors and the broker die take each step once`,
+	async t => {
+		t.timeout(3_600_000);
+		const {rows} = await bench.run(scenario);
+		const expected = rows
+			.filter(({kind}) => kind === 'step')
+			.map(row => [`${row.actor} ${row.round}.${row.step}`, Number(row.loss)] as const);
+		for (let seed = firstSeed; seed < firstSeed + count; seed++) {
+			const faults = faultsOf(seed);
+			const text = `seed ${seed}: ${JSON.stringify([...faults])}`;
+			const onMessage = (message: number, run: DurableRun) => {
+				const victim = faults.get(message);
+				if (victim === 'broker') void run.restartBroker();
+				else if (victim) run.killAndRevive(victim);
+			};
+			const found = await DurableRun.with({scenario, bench, onMessage}, async run => {
+				await run.done();
+				return run.losses();
+			}).catch((error: Error) => error);
+			if (found instanceof Error) {
+				t.fail(`${text}: ${found.message}`);
+				continue;
+			}
+			t.is(Object.keys(found).length, expected.length, text);
+			for (const [step, loss] of expected)
+				t.true(Math.abs(found[step]! - loss) < 1e-6, `${text}: ${step} is ${found[step]}, undisturbed ${loss}`);
 		}
-		t.is(Object.keys(found).length, expected.length, text);
-		for (const [step, loss] of expected)
-			t.true(Math.abs(found[step]! - loss) < 1e-6, `${text}: ${step} is ${found[step]}, undisturbed ${loss}`);
-	}
-});
+	},
+);
