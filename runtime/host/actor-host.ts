@@ -76,6 +76,8 @@ export class ActorHost implements ObservedHost {
 	#bytes: Bytes = {sent: 0, received: 0};
 	/** The latest life of each server: what an older one says is not heard. */
 	readonly #lives: Map<string, number>;
+	/** What came before a durable actor has begun. */
+	#early: Frame[] | undefined;
 
 	constructor(options: ActorOptions) {
 		this.#options = options;
@@ -83,6 +85,7 @@ export class ActorHost implements ObservedHost {
 		this.kind = options.kind;
 		this.incarnation = options.incarnation;
 		this.#sequence = options.saved?.sequence ?? 0;
+		this.#early = options.outlet ? [] : undefined;
 		this.#lives = new Map(Object.entries(options.saved?.lives ?? {}));
 		this.#store = new TensorStore(options.id);
 		if (options.saved) this.#store.restore(options.saved.tensors, options.saved.nextHandle);
@@ -92,7 +95,8 @@ export class ActorHost implements ObservedHost {
 	/** Subscribes and starts the machine; a restored one is told so, after `changed`: values of its input that are others now. */
 	async start(changed?: Readonly<Record<string, unknown>>): Promise<void> {
 		const {bus} = this.#options.ports;
-		const deliver = (frame: Frame) => this.#deliver(frame);
+		// One that goes on from a checkpoint hears that before anything that was said meanwhile.
+		const deliver = (frame: Frame) => (this.#early ? void this.#early.push(frame) : this.#deliver(frame));
 		for (const pattern of patternsFor(this.kind, this.#options.run, this.id)) {
 			this.#unsubscribes.push(bus.subscribe(pattern, deliver));
 		}
@@ -104,6 +108,9 @@ export class ActorHost implements ObservedHost {
 		if (changed) this.tell({type: 'host.changed', input: changed});
 		for (const held of saved?.held ?? []) bus.publish(this.#frameOf(held));
 		if (this.#options.saved) this.tell({type: 'host.restored'});
+		const early = this.#early ?? [];
+		this.#early = undefined;
+		for (const frame of early) this.#deliver(frame);
 		this.#options.outlet?.settled();
 	}
 
@@ -141,7 +148,7 @@ export class ActorHost implements ObservedHost {
 
 	/** False while the machine goes on from what a pass keeps outside of every checkpoint. */
 	get isRepeatable(): boolean {
-		return !this.#actor.getSnapshot().hasTag('bound');
+		return !this.#early && !this.#actor.getSnapshot().hasTag('bound');
 	}
 
 	save(): SavedActor {

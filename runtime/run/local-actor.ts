@@ -134,7 +134,7 @@ class LocalActor implements RunningActor {
 		const compute = new SavingCompute(this.#compute);
 		this.#durable = durable;
 		const outlet = new GroupCommit({
-			isRepeatable: () => (isPipelined ? this.#host!.isQuiet : this.#host!.isRepeatable),
+			isRepeatable: () => this.#host!.isRepeatable && (!isPipelined || this.#host!.isQuiet),
 			write: () => durable.write({host: this.#host!.save(), compute: compute.latest, clockMs: clock.now()}),
 			publish: frame => this.#bus.publish(frame),
 			passed: result => compute.passed(result),
