@@ -8,7 +8,7 @@ import {isFiniteTensor} from './finite.ts';
 import {defaultFrameLimits, type FrameLimits, scanBody} from './frame-scan.ts';
 import type {Frame} from './ports.ts';
 import {contentOf, SealedFrame} from './sealed-frame.ts';
-import {parseSubject} from './subjects.ts';
+import {parseSubject, type Subject} from './subjects.ts';
 import type {Tensor} from './tensor.ts';
 import {
 	checkTensor,
@@ -67,14 +67,29 @@ export function encodeFrame({subject, messageId, causationId, sequence, body}: O
 	if (!id || id.sequence !== sequence) throw new Error(`${messageId} is no message id of sequence ${sequence}`);
 	const parts = parseSubject(subject);
 	if (parts?.id !== id.sender) throw new Error(`${messageId} may not be sent under ${subject}`);
-	const headers = headersOf(messageId, sequence, causationId);
 	const isRead = causationId === undefined || parseMessageId(causationId) !== undefined;
-	const content = isRead ? contentOf(body) : undefined;
-	if (!content) return {subject, headers, body: encodeBody(body)};
-	const {incarnation} = id;
-	const cause = causationId !== undefined && {causationId};
-	const envelope: Envelope = {subject: parts, messageId, incarnation, sequence, ...cause, bytes: content.bytes};
-	return new SealedFrame({subject, headers}, envelope, content, encodeBody);
+	if (!isRead) return {subject, headers: headersOf(messageId, sequence, causationId), body: encodeBody(body)};
+	return sealFrame({subject, parts, messageId, causationId, incarnation: id.incarnation, sequence, body});
+}
+
+/** A message whose sender has made sure of all that is said around the body: `parts` are the subject's, `messageId` is of its sender. */
+export type Sealing = Omit<Outgoing, 'causationId'> & {
+	readonly parts: Subject;
+	readonly incarnation: number;
+	/** Of a message that was received. */
+	readonly causationId: string | undefined;
+};
+
+/** As `encodeFrame`, without another look at subject and ids. */
+export function sealFrame({subject, parts, messageId, causationId, incarnation, sequence, body}: Sealing): Frame {
+	const content = contentOf(body);
+	if (!content) return {subject, headers: headersOf(messageId, sequence, causationId), body: encodeBody(body)};
+	const {bytes} = content;
+	const envelope: Envelope =
+		causationId === undefined
+			? {subject: parts, messageId, incarnation, sequence, bytes}
+			: {subject: parts, messageId, incarnation, sequence, causationId, bytes};
+	return new SealedFrame(subject, envelope, content, encodeBody);
 }
 
 /** Decodes a frame that may come from anyone: it never throws and allocates no more than the frame is long, within limits. */

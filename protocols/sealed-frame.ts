@@ -2,7 +2,7 @@
 A frame that keeps what it says and is put into bytes only when somebody asks for them: between actors of one process nobody does.
 Its length is that of the bytes all the same. It knows no msgpack library; what it cannot be sure of is put into bytes at once.
 */
-import type {Envelope} from './envelope.ts';
+import {type Envelope, headerNames, headersOf} from './envelope.ts';
 import {defaultFrameLimits} from './frame-scan.ts';
 import type {Frame} from './ports.ts';
 import type {Tensor} from './tensor.ts';
@@ -19,14 +19,10 @@ export class SealedFrame implements Frame {
 	readonly #encode: (body: unknown) => Uint8Array;
 	#body: Uint8Array | undefined;
 
-	constructor(
-		{subject, headers}: Omit<Frame, 'body'>,
-		envelope: Envelope,
-		content: Content,
-		encode: (body: unknown) => Uint8Array,
-	) {
+	/** The headers are those of the envelope. */
+	constructor(subject: string, envelope: Envelope, content: Content, encode: (body: unknown) => Uint8Array) {
 		this.subject = subject;
-		this.headers = headers;
+		this.headers = headersOf(envelope.messageId, envelope.sequence, envelope.causationId);
 		this.envelope = envelope;
 		this.#content = content;
 		this.#encode = encode;
@@ -45,6 +41,10 @@ export class SealedFrame implements Frame {
 /** The length of a frame's body, which nobody has to put into bytes for that. */
 export const frameBytes = (frame: Frame): number =>
 	frame instanceof SealedFrame ? frame.content.bytes : frame.body.byteLength;
+
+/** The message id that a frame says it has, unchecked; empty when it says none. */
+export const frameId = (frame: Frame): string =>
+	frame instanceof SealedFrame ? frame.envelope.messageId : (frame.headers[headerNames.messageId] ?? '');
 
 /** Beyond any usual message: what is larger may be over a receiver's limit, which only its bytes tell. */
 const valuesMax = defaultFrameLimits.valuesMax >> 1;

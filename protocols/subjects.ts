@@ -83,7 +83,7 @@ export function subjectOf({run, kind, id, verb, to}: Subject): string {
 
 /** Subjects read lately: an actor uses few, each of them often. */
 const lately = new Map<string, Subject>();
-const latelyMax = 1 << 16;
+const latelyMax = 1 << 17;
 
 /** The parts of a subject, or `undefined` when it is not one of ours. */
 export function parseSubject(text: string): Subject | undefined {

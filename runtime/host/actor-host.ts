@@ -3,14 +3,14 @@ The only place where an actor is created: it turns frames into events, commands 
 compute port. It decides nothing and no message ends it.
 */
 import type {AnyStateMachine} from 'xstate';
-import {encodeFrame} from '../../protocols/codec.ts';
+import {sealFrame} from '../../protocols/codec.ts';
 import {type Envelope, type FrameProblem, messageIdOf, problemText} from '../../protocols/envelope.ts';
 import {errorText} from '../../protocols/errors.ts';
 import type {HostEvent, Outgoing} from '../../protocols/events.ts';
 import type {Bus, Clock, Compute, Frame, Unsubscribe} from '../../protocols/ports.ts';
 import {receiveFrame} from '../../protocols/receive-frame.ts';
 import {hostVerbs} from '../../protocols/run-messages.ts';
-import {frameBytes} from '../../protocols/sealed-frame.ts';
+import {frameBytes, frameId} from '../../protocols/sealed-frame.ts';
 import {parseSubject, patternsFor, type SenderKind, subjectOf} from '../../protocols/subjects.ts';
 import type {NamedTensors, TensorHandle} from '../../protocols/tensor.ts';
 import type {MachineActor} from './machine.ts';
@@ -70,6 +70,8 @@ export class ActorHost implements ObservedHost {
 	readonly #store: TensorStore;
 	readonly #actor: MachineActor;
 	#unsubscribes: Unsubscribe[] = [];
+	/** What all its subjects begin with. */
+	readonly #prefix: string;
 	#sequence: number;
 	/** The message whose handling is under way: what it causes names it. */
 	#cause: string | undefined;
@@ -87,6 +89,9 @@ export class ActorHost implements ObservedHost {
 		this.#sequence = options.saved?.sequence ?? 0;
 		this.#early = options.outlet ? [] : undefined;
 		this.#lives = new Map(Object.entries(options.saved?.lives ?? {}));
+		const {run, kind, id, incarnation} = options;
+		this.#prefix = subjectOf({run, kind, id, verb: 'hello'}).slice(0, -'.hello'.length);
+		messageIdOf({sender: id, incarnation, sequence: this.#sequence});
 		this.#store = new TensorStore(options.id);
 		if (options.saved) this.#store.restore(options.saved.tensors, options.saved.nextHandle);
 		this.#actor = this.#create();
@@ -288,20 +293,31 @@ export class ActorHost implements ObservedHost {
 		const sequence = this.#sequence++;
 		return {
 			message: message.verb === 'report' ? {...message, body: this.#reportOf(message.body)} : message,
-			messageId: messageIdOf({sender: id, incarnation, sequence}),
+			messageId: `${id}:${incarnation}:${sequence}`,
 			sequence,
 			...(this.#cause !== undefined && {causationId: this.#cause}),
 		};
 	}
 
-	#frameOf({message, ...ids}: HeldMessage): Frame {
-		const {run, kind, id} = this.#options;
-		const {verb, to, body} = message;
-		return encodeFrame({
-			subject: subjectOf({run, kind, id, verb, ...(to !== undefined && {to})}),
-			...ids,
+	#frameOf({message, messageId, sequence, causationId}: HeldMessage): Frame {
+		const {verb, body} = message;
+		const subject = this.#subjectOf(message);
+		return sealFrame({
+			subject,
+			parts: parseSubject(subject)!,
+			...{messageId, sequence, causationId},
+			// One that was held back may be of a former life.
+			incarnation: Number(messageId.slice(messageId.indexOf(':') + 1, messageId.lastIndexOf(':'))),
 			body: verb !== 'report' && 'tensors' in body ? {...body, tensors: this.#store.get(body.tensors)} : body,
 		});
+	}
+
+	/** Throws `usage` when a part is no id. */
+	#subjectOf({verb, to}: Outgoing): string {
+		const subject = to === undefined ? `${this.#prefix}.${verb}` : `${this.#prefix}.${verb}.${to}`;
+		if (parseSubject(subject)) return subject;
+		const {run, kind, id} = this.#options;
+		return subjectOf({run, kind, id, verb, ...(to !== undefined && {to})});
 	}
 
 	/** A report leaves with the run's time and the bytes since the last one. */
@@ -319,8 +335,6 @@ const deposedProblem = (found: number, latest: number): FrameProblem => ({
 	expected: `at least ${latest}`,
 	fix: 'another has taken its place; end that process',
 });
-
-const frameId = (frame: Frame): string => frame.headers['Nats-Msg-Id'] ?? '';
 
 /** What a frame that was refused said of its sender, for a log. */
 export const droppedText = (problem: FrameProblem, sender: string): string => `from ${sender}: ${problemText(problem)}`;

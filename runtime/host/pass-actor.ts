@@ -5,7 +5,7 @@ Leaving the state drops the result; the arithmetic itself cannot be called back.
 import {errorText} from '../../protocols/errors.ts';
 import type {PassInput} from '../../protocols/events.ts';
 import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
-import type {NamedTensors} from '../../protocols/tensor.ts';
+import type {NamedTensors, Tensor, TensorHandle} from '../../protocols/tensor.ts';
 import type {PassStart} from './machine.ts';
 import type {TensorStore} from './tensor-store.ts';
 
@@ -30,10 +30,7 @@ export function passActor({actor, pass, compute, store, override, onStart, onEnd
 		let isWanted = true;
 		onStart?.(input);
 		const {tensors = {}, ...plain} = input;
-		const groups = Object.entries(tensors).flatMap(([group, handle]) =>
-			Object.entries(store.get(handle)).map(([name, tensor]) => [`${group}.${name}`, tensor] as const),
-		);
-		const request = {actor, pass, input: plain, tensors: Object.fromEntries(groups)};
+		const request = {actor, pass, input: plain, tensors: grouped(tensors, store)};
 		const running = override ? override(request, compute) : compute.run(request);
 		running.then(
 			result => {
@@ -48,22 +45,33 @@ export function passActor({actor, pass, compute, store, override, onStart, onEnd
 	};
 }
 
+function grouped(handles: NonNullable<PassInput['tensors']>, store: TensorStore): NamedTensors {
+	const tensors: Record<string, Tensor> = {};
+	for (const group in handles) {
+		const own = store.get(handles[group]!);
+		for (const name in own) tensors[`${group}.${name}`] = own[name]!;
+	}
+	return tensors;
+}
+
 const perBatch = new Set(['mainStep', 'mainForward', 'mainBackward']);
 
 /** The main server's step gives one handle a batch, so that each reply is kept and dropped alone. */
 function doneEvent(pass: string, {output, tensors}: PassResult, store: TensorStore): {type: string} {
 	const {losses, batches = losses?.length ?? 0} = output as {losses?: readonly number[]; batches?: number};
-	const handles = perBatch.has(pass)
-		? Object.fromEntries(
-				Array.from({length: batches}, (_, index) => [`${index}`, store.put(own(tensors, `${index}.`))]),
-			)
-		: store.put(tensors);
+	const handles = perBatch.has(pass) ? putBatches(tensors, batches, store) : store.put(tensors);
 	return {type: `${pass}.done`, ...(output as object), tensors: handles} as {type: string};
 }
 
-const own = (tensors: NamedTensors, prefix: string): NamedTensors =>
-	Object.fromEntries(
-		Object.entries(tensors)
-			.filter(([name]) => name.startsWith(prefix))
-			.map(([name, tensor]) => [name.slice(prefix.length), tensor]),
-	);
+/** A handle for each batch's own; one without tensors has an empty one. */
+function putBatches(tensors: NamedTensors, count: number, store: TensorStore): Record<string, TensorHandle> {
+	const groups: Record<string, Tensor>[] = Array.from({length: count}, () => ({}));
+	for (const name in tensors) {
+		const dot = name.indexOf('.');
+		const group = groups[Number(name.slice(0, dot))];
+		if (group) group[name.slice(dot + 1)] = tensors[name]!;
+	}
+	const handles: Record<string, TensorHandle> = {};
+	for (const [index, group] of groups.entries()) handles[`${index}`] = store.put(group);
+	return handles;
+}

@@ -89,6 +89,15 @@ const batchTensors = ({ids, targetPositions, labels}: PackedBatch): NamedTensors
 	labels: tensorOf(labels, [labels.length]),
 });
 
+const ownBatches = new WeakMap<PackedBatch, NamedTensors>();
+
+/** A batch as passes of a client get it, made once for each that is kept. */
+function ownBatch(batch: PackedBatch): NamedTensors {
+	const known = ownBatches.get(batch) ?? prefixed('batch', batchTensors(batch));
+	ownBatches.set(batch, known);
+	return known;
+}
+
 /** A client with its private rows. */
 export function openClient(context: ActorContext, clientId: string, data: ClientData): Promise<ActorHost> {
 	const {scenario, model, incarnation = 0} = context;
@@ -96,7 +105,7 @@ export function openClient(context: ActorContext, clientId: string, data: Client
 	const withBatch: NonNullable<Role['overrides']>[string] = (request, compute) => {
 		const batch = data.batchAt((request.input as {batchIndex: number}).batchIndex);
 		const input = {...(request.input as object), lengths: batch.lengths};
-		return compute.run({...request, input, tensors: {...request.tensors, ...prefixed('batch', batchTensors(batch))}});
+		return compute.run({...request, input, tensors: {...request.tensors, ...ownBatch(batch)}});
 	};
 	return openActor(context, plan.clientSpec(scenario, model.config, clientId), {
 		kind: 'client',

@@ -4,7 +4,9 @@ How long a pass takes on a device: `FLOPs / flopsPerSecond x slowdown(t) + overh
 import type {PassRequest} from '../../protocols/ports.ts';
 import {type ActorSpec, tailParts} from '../compute/spec.ts';
 import type {ModelConfig} from '../model/config.ts';
-import {passFlops, totalOf} from '../model/flops.ts';
+import {type PassFlops, type PassShape, passFlops, totalOf} from '../model/flops.ts';
+import type {LoraSpec} from '../model/lora.ts';
+import type {Part} from '../model/split.ts';
 import type {Device} from './devices.ts';
 
 /** What the pass before it computed on: `backward` works on the shape of its `forward`. */
@@ -39,12 +41,36 @@ export function workOf(spec: ActorSpec, config: ModelConfig, request: PassReques
 	const {lengths, targets} = shapeOf(request, last);
 	if (spec.kind === 'main-server' && spec.shared) return {flops: mixedFlops(spec, config, request), lengths, targets};
 	const part = request.pass === 'tailStep' ? spec.tailPart! : spec.part;
-	const {forward, backward} = passFlops(config, part, {lengths, targets}, spec.lora);
+	const {forward, backward} = knownFlops(config, part, {lengths, targets}, spec.lora);
 	const parts = {
 		forward: backwardOnly.has(request.pass) ? 0 : totalOf(forward),
 		backward: forwardOnly.has(request.pass) ? 0 : totalOf(backward),
 	};
 	return {flops: parts.forward + parts.backward, lengths, targets};
+}
+
+/** Of a fleet's passes many have the same shape. */
+const flopsByShape = new WeakMap<ModelConfig, Map<string, PassFlops>>();
+const shapesMax = 10_000;
+
+/** What `passFlops` gives, which depends on no more than what is in the key. */
+function knownFlops(config: ModelConfig, part: Part, shape: Required<PassShape>, lora: LoraSpec): PassFlops {
+	const {lengths, targets} = shape;
+	let [tokens, longest] = [0, 0];
+	for (const length of lengths) {
+		tokens += length;
+		if (length > longest) longest = length;
+	}
+	const place = `${part.from} ${part.to} ${part.hasEmbedding} ${part.hasHead} ${lora.rank} ${lora.targets}`;
+	const key = `${place} ${lengths.length} ${tokens} ${longest} ${targets}`;
+	let known = flopsByShape.get(config);
+	if (!known || known.size > shapesMax) {
+		known = new Map();
+		flopsByShape.set(config, known);
+	}
+	const flops = known.get(key) ?? passFlops(config, part, shape, lora);
+	known.set(key, flops);
+	return flops;
 }
 
 /** Where cuts are unlike a batch passes the parts from its own cut on. */

@@ -22,6 +22,7 @@ export function slowedEnd(
 	workMs: number,
 	timeline: Timeline = [],
 ): number {
+	if (faults.length === 0 && timeline.length === 0) return startMs + workMs;
 	const straggling = faults.flatMap(fault =>
 		fault.kind === 'straggle' && isOf(fault, client) ? [windowOf(fault)] : [],
 	);

@@ -24,10 +24,14 @@ export class FaultyCompute implements Compute {
 		this.#nowMs = nowMs;
 	}
 
-	async run(request: PassRequest): Promise<PassResult> {
-		const {actor, pass, input} = request;
-		const {round} = (input ?? {}) as {round?: unknown};
-		if (typeof round === 'number') this.#rounds.set(actor, round);
+	run(request: PassRequest): Promise<PassResult> {
+		const {round} = (request.input ?? {}) as {round?: unknown};
+		if (typeof round === 'number') this.#rounds.set(request.actor, round);
+		return this.#faults.length === 0 ? this.#inner.run(request) : this.#runFaulty(request);
+	}
+
+	async #runFaulty(request: PassRequest): Promise<PassResult> {
+		const {actor, pass} = request;
 		const factor = pass === 'readAdapter' ? this.#factorOf(actor) : 1;
 		const isPoisoned = this.#isPoisoned(actor, pass);
 		const result = await this.#inner.run(request);

@@ -33,6 +33,7 @@ export class FrameFate {
 
 	/** How many copies of a frame arrive: 0 lost, 2 doubled. */
 	copies(passage: Passage): number {
+		if (this.#faults.length === 0) return 1;
 		const {sender, receiver, atMs} = passage;
 		if (this.#isCut(sender, atMs) || this.#isCut(receiver, atMs)) return 0;
 		if (this.#isDrawn('loss', passage)) return 0;
@@ -41,6 +42,7 @@ export class FrameFate {
 
 	/** When a frame that would arrive at `arrivalMs` does: later when it is overtaken, or when a link stands still. */
 	arrivalMs(passage: Passage, arrivalMs: number): number {
+		if (this.#faults.length === 0) return arrivalMs;
 		const [fault] = this.#rated('reordering', passage);
 		const delayMs = (fault as {delayMs?: number} | undefined)?.delayMs ?? 0;
 		const isLate = delayMs > 0 && this.#isDrawn('reordering', passage);
@@ -53,8 +55,9 @@ export class FrameFate {
 
 	/** The frame as it arrives: whole, or cut to half its length. */
 	altered(frame: Frame, passage: Passage): Frame {
-		if (!this.#isDrawn('corruption', passage)) return frame;
-		return {...frame, body: frame.body.subarray(0, frame.body.byteLength >> 1)};
+		if (this.#faults.length === 0 || !this.#isDrawn('corruption', passage)) return frame;
+		const {subject, headers, body} = frame;
+		return {subject, headers, body: body.subarray(0, body.byteLength >> 1)};
 	}
 
 	/** When the broker that is asked at an instant answers: then, or when it is back. */

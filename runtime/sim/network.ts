@@ -6,7 +6,7 @@ Reports and a main server's adapters for evaluators are measurement: they are ha
 */
 import {CutlayerError} from '../../protocols/errors.ts';
 import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
-import {frameBytes} from '../../protocols/sealed-frame.ts';
+import {frameBytes, frameId} from '../../protocols/sealed-frame.ts';
 import {parseSubject} from '../../protocols/subjects.ts';
 import type {Device} from './devices.ts';
 import type {FrameFate} from './frame-fate.ts';
@@ -128,7 +128,7 @@ export class SimNetwork {
 		const receiver = route.peer;
 		const {time, deviceOf, fate} = this.#options;
 		const {downMbps, latencyMs} = deviceOf(receiver.id)!;
-		const messageId = frame.headers['Nats-Msg-Id'] ?? '';
+		const messageId = frameId(frame);
 		const passage = {messageId, sender: sender.id, receiver: receiver.id, atMs: time.nowMs};
 		const copies = fate.copies(passage);
 		if (copies === 0) this.#lost++;

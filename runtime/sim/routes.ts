@@ -1,6 +1,6 @@
 /**
-Who hears a subject on the simulated bus, found without asking every subscriber: patterns that end in a name are kept by that name,
-the others by pattern, of which a fleet has few however large it is.
+Who hears a subject on the simulated bus, found without asking every subscriber: patterns that end in a name are kept by the kind of
+sender that they name and by that name, the others by kind and pattern, of which a fleet has few however large it is.
 */
 import type {Frame} from '../../protocols/ports.ts';
 import {subjectMatches} from '../../protocols/subjects.ts';
@@ -23,9 +23,23 @@ const rememberedMin = 16;
 
 const lastToken = (subject: string) => subject.slice(subject.lastIndexOf('.') + 1);
 
+const anyKind = '*';
+
+/** The fourth token, which names the kind of the sender; `*` where a pattern leaves it open. */
+function kindToken(text: string): string {
+	let from = 0;
+	for (let left = 3; left > 0; left--) {
+		from = text.indexOf('.', from) + 1;
+		if (from === 0) return anyKind;
+	}
+	const end = text.indexOf('.', from);
+	const token = end === -1 ? text.slice(from) : text.slice(from, end);
+	return token === '>' ? anyKind : token;
+}
+
 export class Routes<Peer extends Place> {
 	readonly #byName = new Map<string, Set<Subscription<Peer>>>();
-	readonly #byPattern = new Map<string, Set<Subscription<Peer>>>();
+	readonly #byKind = new Map<string, Map<string, Set<Subscription<Peer>>>>();
 	/** Broadcasts to many; emptied when a subscription changes. */
 	readonly #remembered = new Map<string, readonly Route<Peer>[]>();
 
@@ -57,16 +71,28 @@ export class Routes<Peer extends Place> {
 
 	#homeOf(pattern: string): readonly [Map<string, Set<Subscription<Peer>>>, string] {
 		const last = lastToken(pattern);
-		return last === '*' || last === '>' ? [this.#byPattern, pattern] : [this.#byName, last];
+		const kind = kindToken(pattern);
+		if (last !== '*' && last !== '>') return [this.#byName, `${kind}.${last}`];
+		let index = this.#byKind.get(kind);
+		if (!index) {
+			index = new Map();
+			this.#byKind.set(kind, index);
+		}
+		return [index, pattern];
 	}
 
 	#matching(subject: string): Subscription<Peer>[] {
 		const found: Subscription<Peer>[] = [];
-		for (const one of this.#byName.get(lastToken(subject)) ?? []) {
-			if (subjectMatches(one.pattern, subject)) found.push(one);
+		const [kind, last] = [kindToken(subject), lastToken(subject)];
+		for (const home of [kind, anyKind]) {
+			for (const one of this.#byName.get(`${home}.${last}`) ?? []) {
+				if (subjectMatches(one.pattern, subject)) found.push(one);
+			}
 		}
-		for (const [pattern, all] of this.#byPattern) {
-			if (subjectMatches(pattern, subject)) for (const one of all) found.push(one);
+		for (const home of [kind, anyKind]) {
+			for (const [pattern, all] of this.#byKind.get(home) ?? []) {
+				if (subjectMatches(pattern, subject)) for (const one of all) found.push(one);
+			}
 		}
 		return found;
 	}
