@@ -7,17 +7,17 @@ import {sealFrame} from '../../protocols/codec.ts';
 import {type Envelope, type FrameProblem, messageIdOf, problemText} from '../../protocols/envelope.ts';
 import {errorText} from '../../protocols/errors.ts';
 import type {HostEvent, Outgoing} from '../../protocols/events.ts';
-import type {Bus, Clock, Compute, Frame, Unsubscribe} from '../../protocols/ports.ts';
+import type {Bus, Clock, Compute, Frame, PassResult, Unsubscribe} from '../../protocols/ports.ts';
 import {receiveFrame} from '../../protocols/receive-frame.ts';
 import {hostVerbs} from '../../protocols/run-messages.ts';
 import {frameBytes, frameId} from '../../protocols/sealed-frame.ts';
 import {parseSubject, patternsFor, type SenderKind, subjectOf} from '../../protocols/subjects.ts';
 import type {NamedTensors, TensorHandle} from '../../protocols/tensor.ts';
-import type {MachineActor} from './machine.ts';
+import type {MachineActor, PassStart} from './machine.ts';
 import {createMachineActor} from './machine-actor.ts';
 import type {HostObserver, ObservedHost} from './observer.ts';
 import type {HeldMessage, Outlet} from './outlet.ts';
-import {type PassOverride, passActor} from './pass-actor.ts';
+import {type PassOverride, startPass} from './pass-actor.ts';
 import {TensorStore} from './tensor-store.ts';
 
 export type {HostObserver} from './observer.ts';
@@ -183,24 +183,14 @@ export class ActorHost implements ObservedHost {
 	}
 
 	#create(): MachineActor {
-		const {machine, input, passes, overrides = {}, ports, id, saved, observer, isTabled} = this.#options;
-		const passOf = (name: string) =>
-			passActor({
-				actor: id,
-				pass: name,
-				compute: ports.compute,
-				store: this.#store,
-				override: overrides[name],
-				onStart: given => observer?.passStarted?.(name, given),
-				onEnd: result => this.#options.outlet?.passed(result),
-			});
+		const {machine, input, ports, id, saved, observer, isTabled} = this.#options;
 		return createMachineActor({
 			id,
 			machine,
 			clock: ports.clock,
 			isTabled,
 			start: saved ? {snapshot: saved.snapshot} : {input},
-			passes: Object.fromEntries([...passes, ...Object.keys(overrides)].map(name => [name, passOf(name)])),
+			startPass: (pass, given) => this.#startPass(pass, given),
 			send: message => this.#send(message),
 			...(observer?.input && {onInput: (event, timer) => observer.input?.(event, this.#cause, timer)}),
 			onTimerSet: (timer, delayMs) => observer?.timerSet?.(timer, delayMs),
@@ -210,6 +200,16 @@ export class ActorHost implements ObservedHost {
 					? observer?.done?.(this.failure, false)
 					: observer?.done?.(`the ${this.kind} machine threw: ${thrown}`, true),
 		});
+	}
+
+	#startPass(pass: string, given: Parameters<PassStart>[0]): ReturnType<PassStart> {
+		const {id, passes, overrides = {}, ports, observer, outlet} = this.#options;
+		const override = overrides[pass];
+		if (!override && !passes.includes(pass))
+			throw new Error(`The machine needs the pass \`${pass}\`: its host has none of that name`);
+		observer?.passStarted?.(pass, given.input);
+		const onEnd = outlet && ((result: PassResult) => outlet.passed(result));
+		return startPass({actor: id, pass, compute: ports.compute, store: this.#store, override, onEnd}, given);
 	}
 
 	#enter(event: {readonly type: string}, cause: string | undefined): void {

@@ -199,12 +199,11 @@ export class ChartActor implements MachineActor, MachineView, Effects {
 	begin(child: Child): void {
 		if (child.status !== 'made') return;
 		child.status = 'running';
-		const {passes} = this.#options;
-		const sendBack = (event: EventObject) => child.status === 'running' && this.send(event);
 		try {
-			const start = passes[child.src];
-			if (!start) throw new Error(`The machine needs the pass \`${child.src}\`: its host has none of that name`);
-			child.stop = start({input: child.input, sendBack});
+			child.stop = this.#options.startPass(child.src, {
+				input: child.input,
+				sendBack: event => child.status === 'running' && this.send(event),
+			});
 		} catch (error) {
 			this.send({type: `xstate.error.actor.${child.id}`, error, actorId: child.id} as EventObject);
 		}

@@ -77,9 +77,7 @@ function sharedMachine(machine: AnyStateMachine): AnyStateMachine {
 
 const passLogic = (name: string): AnyActorLogic =>
 	fromCallback<{type: string}, PassInput>(({input, sendBack, system}) => {
-		const start = hosts.get(system)!.passes[name];
-		if (!start) throw new Error(`The machine needs the pass \`${name}\`: its host has none of that name`);
-		return start({input, sendBack});
+		return hosts.get(system)!.startPass(name, {input, sendBack});
 	});
 
 /** A clock that numbers the timers and knows which of them is firing. */

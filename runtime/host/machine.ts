@@ -39,8 +39,8 @@ export type MachineActorOptions = {
 	readonly clock: Pick<Clock, 'setTimeout' | 'clearTimeout'>;
 	/** Runs the machine by tables, which is the same and cheaper, instead of in xstate's own actor; default false. */
 	readonly isTabled?: boolean | undefined;
-	/** How each pass that the machine may start begins, by name. */
-	readonly passes: Readonly<Record<string, PassStart>>;
+	/** Begins a pass of that name; throws when the host has none. */
+	readonly startPass: (pass: string, given: Parameters<PassStart>[0]) => ReturnType<PassStart>;
 	readonly send: (message: Outgoing) => void;
 	/** An event is about to enter the machine; `timer` when it is that timer's firing. Left out, nobody is told. */
 	readonly onInput?: (event: {readonly type: string}, timer: number | undefined) => void;

@@ -18,30 +18,28 @@ type PassOptions = {
 	readonly compute: Compute;
 	readonly store: TensorStore;
 	readonly override?: PassOverride | undefined;
-	/** Told what the machine gave the pass, before it runs. */
-	readonly onStart?: (input: PassInput) => void;
 	/** Told of the result, wanted or not, in the turn in which the machine hears of it. */
-	readonly onEnd?: (result: PassResult) => void;
+	readonly onEnd?: ((result: PassResult) => void) | undefined;
 };
 
-/** How a pass starts; its events are `<pass>.done` with the output's fields and `tensors`, or `pass.failed`. */
-export function passActor({actor, pass, compute, store, override, onStart, onEnd}: PassOptions): PassStart {
-	return ({input, sendBack}) => {
-		let isWanted = true;
-		onStart?.(input);
-		const {tensors = {}, ...plain} = input;
-		const request = {actor, pass, input: plain, tensors: grouped(tensors, store)};
-		const running = override ? override(request, compute) : compute.run(request);
-		running.then(
-			result => {
-				onEnd?.(result);
-				if (isWanted) sendBack(doneEvent(pass, result, store));
-			},
-			error => isWanted && sendBack({type: 'pass.failed', pass, error: errorText(error)} as {type: string}),
-		);
-		return () => {
-			isWanted = false;
-		};
+/** Starts a pass; its events are `<pass>.done` with the output's fields and `tensors`, or `pass.failed`. */
+export function startPass(
+	{actor, pass, compute, store, override, onEnd}: PassOptions,
+	{input, sendBack}: Parameters<PassStart>[0],
+): () => void {
+	let isWanted = true;
+	const {tensors = {}, ...plain} = input;
+	const request = {actor, pass, input: plain, tensors: grouped(tensors, store)};
+	const running = override ? override(request, compute) : compute.run(request);
+	running.then(
+		result => {
+			onEnd?.(result);
+			if (isWanted) sendBack(doneEvent(pass, result, store));
+		},
+		error => isWanted && sendBack({type: 'pass.failed', pass, error: errorText(error)} as {type: string}),
+	);
+	return () => {
+		isWanted = false;
 	};
 }
 

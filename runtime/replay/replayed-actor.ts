@@ -8,7 +8,7 @@ import {evaluatorMachine} from '../../actors/evaluator.ts';
 import {fedServerMachine} from '../../actors/fed-server.ts';
 import {mainServerMachine} from '../../actors/main-server.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
-import type {MachineStart, PassStart} from '../host/machine.ts';
+import type {MachineStart} from '../host/machine.ts';
 import {createMachineActor} from '../host/machine-actor.ts';
 import type {Command, InputRecord, Outcome, StartedRecord, TraceEvent} from '../trace/format.ts';
 import {isSame, patchOf} from '../trace/patch.ts';
@@ -142,13 +142,15 @@ export class ReplayedActor {
 
 	#create(start: MachineStart): void {
 		this.#actor?.stop();
-		const passes = Object.keys(this.#machine.implementations.actors).map(pass => [pass, this.#passOf(pass)] as const);
 		this.#actor = createMachineActor({
 			id: this.id,
 			machine: this.#machine,
 			start,
 			clock: {setTimeout: () => 0, clearTimeout: () => undefined},
-			passes: Object.fromEntries(passes),
+			startPass: (pass, {input}) => {
+				this.#commands.push({pass, input});
+				return undefined;
+			},
 			send: ({verb, to, body}) => this.#commands.push({send: verb, ...(to !== undefined && {to}), body}),
 			onTimerSet: (timer, delayMs) => this.#commands.push({timer, delayMs}),
 			onSettled: () => undefined,
@@ -156,13 +158,6 @@ export class ReplayedActor {
 				this.#thrown = thrown;
 			},
 		});
-	}
-
-	#passOf(pass: string): PassStart {
-		return ({input}) => {
-			this.#commands.push({pass, input});
-			return undefined;
-		};
 	}
 
 	#compare(record: StartedRecord | InputRecord): Difference | undefined {

@@ -13,11 +13,11 @@ export function actorClock(time: Pick<SimTime, 'nowMs' | 'at'>, actor: string): 
 		now: () => time.nowMs,
 		setTimeout: (fire, delayMs) => {
 			const id = next++;
-			const due = () => {
+			const cancel = time.at(time.nowMs + delayMs, actor, () => {
 				timers.delete(id);
 				fire();
-			};
-			timers.set(id, time.at(time.nowMs + delayMs, actor, due));
+			});
+			timers.set(id, cancel);
 			return id;
 		},
 		clearTimeout: id => {

@@ -54,20 +54,6 @@ class Driven {
 
 	#create(start: MachineStart): MachineActor {
 		const {log} = this;
-		const passes = Object.keys(this.#machine.implementations.actors).map(name => [
-			name,
-			({input, sendBack}: {input: object; sendBack: (event: {type: string}) => void}) => {
-				log.push(['pass', name, structuredClone(input)]);
-				if (name === 'broken') throw new Error('no such thing');
-				const pass = {name, sendBack};
-				this.#passes.push(pass);
-				return () => {
-					log.push(['pass ends', name]);
-					// Late word of it is heard by nobody.
-					sendBack({type: 'late'});
-				};
-			},
-		]);
 		const actor = createMachineActor({
 			id: 'one',
 			machine: this.#machine,
@@ -83,7 +69,16 @@ class Driven {
 					this.#timers = this.#timers.filter(timer => timer.id !== id);
 				},
 			},
-			passes: Object.fromEntries(passes),
+			startPass: (name, {input, sendBack}) => {
+				log.push(['pass', name, structuredClone(input)]);
+				if (name === 'broken') throw new Error('no such thing');
+				this.#passes.push({name, sendBack});
+				return () => {
+					log.push(['pass ends', name]);
+					// Late word of it is heard by nobody.
+					sendBack({type: 'late'});
+				};
+			},
 			send: message => log.push(['send', message]),
 			onInput: ({type}, timer) => log.push(['input', type, timer]),
 			onTimerSet: (timer, delayMs) => log.push(['timer', timer, delayMs]),
