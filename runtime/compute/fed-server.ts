@@ -14,7 +14,7 @@ import {addedDelta, meanAndResidual, stacked} from '../model/overlay.ts';
 import {initialMoments, type ServerMoments, serverStep} from '../model/server-optimizer.ts';
 import {randomStream} from '../random.ts';
 import {firstAdapter, freshAdapter, keptAdapter} from './kept-adapter.ts';
-import {pick, prefixed} from './names.ts';
+import {groupsOf, pick, prefixed} from './names.ts';
 import type {Passes} from './passes.ts';
 import type {ActorSpec} from './spec.ts';
 import {overlayGroup, packedAdapter, unpackedAdapter} from './wire.ts';
@@ -52,9 +52,10 @@ export class FedServerCompute implements Passes {
 	/** The next global adapter from uploads in groups `0`, `1`, ... in the order of the plan. */
 	aggregate(input: unknown, tensors: NamedTensors): PassResult {
 		const {members, kernel, shared = []} = (input as {plan: AggregationPlan}).plan;
-		const uploads = members.map((_, index) => fromNamedTensors(unpackedAdapter(pick(tensors, `${index}`))));
+		const own = groupsOf(tensors);
+		const uploads = members.map((_, index) => fromNamedTensors(unpackedAdapter(own(`${index}`))));
 		const weights = members.map(member => member.weight);
-		const bases = () => members.map((_, index) => fromNamedTensors(unpackedAdapter(pick(tensors, `base${index}`))));
+		const bases = () => members.map((_, index) => fromNamedTensors(unpackedAdapter(own(`base${index}`))));
 		const copy = fromNamedTensors(unpackedAdapter(pick(tensors, 'shared')));
 		const mean = () =>
 			shared.length > 0 ? meanByBlock(uploads, weights, {copy, weights: shared}) : weightedMean(uploads, weights);

@@ -12,7 +12,7 @@ import type {Scenario, ScenarioFile} from '../../protocols/scenario.ts';
 import {LocalCompute} from '../../runtime/compute/local.ts';
 import {ShapesCompute} from '../../runtime/compute/shapes.ts';
 import type {PackedBatch} from '../../runtime/data/batches.ts';
-import type {ModelConfig} from '../../runtime/model/config.ts';
+import type {ModelConfig, WeightSource} from '../../runtime/model/config.ts';
 import {randomStream} from '../../runtime/random.ts';
 import {replayTrace} from '../../runtime/replay/replay.ts';
 import {LiveRun, type RunResult} from '../../runtime/run/live-run.ts';
@@ -81,6 +81,10 @@ export function batchAt(owner: string, index: number): PackedBatch {
 /** Real arithmetic on the tiny GPT-2 of the goldens, or shapes only. */
 export type SimulateOptions = {
 	readonly arithmetic?: 'real' | 'shapes';
+	/** The model: random weights are of no account to shapes; default that of `simConfig`, or a tiny GPT-2 for real arithmetic. */
+	readonly model?: {readonly config: ModelConfig} | WeightSource;
+	/** A client's batches; default some of a few short rows. */
+	readonly batchOf?: (owner: string, index: number) => PackedBatch;
 	/** Stands before the arithmetic. */
 	readonly wrap?: (compute: Compute) => Compute;
 	readonly trace?: TraceOptions;
@@ -116,17 +120,20 @@ async function checkFolder(folder: string, scenario: Scenario): Promise<void> {
 export async function simulate(scenario: Scenario, options: SimulateOptions = {}): Promise<Simulated> {
 	const folder = await mkdtemp(join(tmpdir(), 'cutlayer-sim-'));
 	const {arithmetic = 'shapes', wrap = compute => compute, samplesOf = index => 10 + 10 * index} = options;
-	const source = arithmetic === 'real' ? await openWeights(goldenPath('tiny-gpt2/model')) : undefined;
-	const compute = wrap(source ? new LocalCompute(await nativeBackend(), source) : new ShapesCompute(simConfig));
+	const {batchOf = batchAt} = options;
+	const tiny = () => openWeights(goldenPath('tiny-gpt2/model'));
+	const source = arithmetic === 'real' ? ((options.model as WeightSource | undefined) ?? (await tiny())) : undefined;
+	const config = options.model?.config ?? source?.config ?? simConfig;
+	const compute = wrap(source ? new LocalCompute(await nativeBackend(), source) : new ShapesCompute(config));
 	try {
 		const clients = Object.fromEntries(
 			[...clientIds(scenario), ...attachedOf(scenario, 'client').map(({id}) => id)].map((id, index) => [
 				id,
-				{samples: samplesOf(index), batchAt: (batch: number) => batchAt(id, batch)},
+				{samples: samplesOf(index), batchAt: (batch: number) => batchOf(id, batch)},
 			]),
 		);
-		const model = {config: source?.config ?? simConfig, modelHash: 'model', vocabularyHash: 'vocabulary'};
-		const validation = [batchAt('validation', 0)];
+		const model = {config, modelHash: 'model', vocabularyHash: 'vocabulary'};
+		const validation = [batchOf('validation', 0)];
 		const world = simulatedWorld({
 			scenario,
 			model,
