@@ -99,6 +99,7 @@ const everyKind: Aggregation[] = [
 	{kind: 'krum', byzantine: 1},
 	{kind: 'multi-krum', byzantine: 1, count: 2},
 	{kind: 'clipped', normMax: 1},
+	{kind: 'dp-fedavg', normMax: 1, noiseMultiplier: 1, delta: 1e-5},
 	{kind: 'zero-padding', weights: 'samples'},
 	{kind: 'fedasync', mixing: 0.6, staleness: {kind: 'hinge', a: 10, b: 4}},
 	{kind: 'fedbuff', count: 3, learningRate: 1},
