@@ -8,11 +8,12 @@ let opened: Promise<Backend> | undefined;
 
 /** Native TensorFlow in this process, opened once, with the variables that it reads when it loads. */
 export function nativeBackend(): Promise<Backend> {
-	opened ??= open();
+	opened ??= openNative();
 	return opened;
 }
 
-function open(): Promise<Backend> {
+/** The same, opened anew, where another backend took its place in between. */
+export function openNative(): Promise<Backend> {
 	const resolved = resolveBackend('tensorflow');
 	for (const [name, value] of Object.entries(resolved.environment)) process.env[name] ??= value;
 	return openBackend(resolved);

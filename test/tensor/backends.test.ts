@@ -3,14 +3,14 @@ import type {ModelConfig} from '../../runtime/model/config.ts';
 import {initAdapter} from '../../runtime/model/lora.ts';
 import {SplitModel} from '../../runtime/model/split.ts';
 import {type Backend, type BackendKind, openBackend} from '../../runtime/tensor/backend.ts';
-import {nativeBackend} from '../_helpers/backend.ts';
+import {openNative} from '../_helpers/backend.ts';
 import {adapterDifference, differenceMax} from '../_helpers/golden.ts';
 import {randomSource} from '../_helpers/random-model.ts';
 import {allKernels} from './all-kernels.ts';
 
 /** The backends share one engine in a process, so each is used from its opening to its last kernel before the next. */
 const kinds: readonly BackendKind[] = ['tensorflow', 'wasm', 'cpu'];
-const open = (kind: BackendKind): Promise<Backend> => (kind === 'tensorflow' ? nativeBackend() : openBackend({kind}));
+const open = (kind: BackendKind): Promise<Backend> => (kind === 'tensorflow' ? openNative() : openBackend({kind}));
 
 test.serial('every kernel gives the same numbers on all three backends and leaves no tensor', async t => {
 	const outcomes = [];
