@@ -66,25 +66,39 @@ export class Lease {
 
 	/** Waits until it is free and takes it; nothing when the server has ended or the wait was ended. */
 	static async take(options: LeaseOptions): Promise<Lease | undefined> {
-		const {streams, id, leaseMs, signal} = options;
-		let seen: {readonly revision: number; readonly atMs: number} | undefined;
-		let hasTold = false;
+		const {signal, streams} = options;
+		const wait: Wait = {};
 		while (!signal?.aborted) {
-			const found = await read(streams, id);
-			const before = found && entryOf(found);
-			if (before?.isOver) return undefined;
-			if (found && seen?.revision !== found.revision) seen = {revision: found.revision, atMs: performance.now()};
-			if (!before || isFree(before, performance.now() - seen!.atMs)) {
-				const entry = nextLife(before, leaseMs);
-				const revision = await put(streams, id, entry, found?.revision);
-				if (revision !== undefined) return new Lease(options, entry, revision);
-				continue;
+			try {
+				const taken = await Lease.#try(options, wait);
+				if (taken !== 'not yet') return taken;
+			} catch (error) {
+				// A broker that is away for a while says nothing about the lease.
+				if (streams.bus.connection.isClosed()) throw error;
+				await pause(retryMs);
 			}
-			if (!hasTold) options.onWaiting?.(`process ${before.pid} on ${before.host}`);
-			hasTold = true;
-			await pause(Math.max(20, before.leaseMs / checksInLease));
 		}
 		return undefined;
+	}
+
+	/** What became of a write without an answer is read: it may have been taken. */
+	static async #try(options: LeaseOptions, wait: Wait): Promise<Lease | 'not yet' | undefined> {
+		const {streams, id, leaseMs} = options;
+		const found = await read(streams, id);
+		const before = found && entryOf(found);
+		if (wait.asked && before?.token === wait.asked.token) return new Lease(options, wait.asked, found!.revision);
+		if (before?.isOver) return undefined;
+		if (found && wait.seen?.revision !== found.revision)
+			wait.seen = {revision: found.revision, atMs: performance.now()};
+		if (!before || isFree(before, performance.now() - wait.seen!.atMs)) {
+			wait.asked = nextLife(before, leaseMs);
+			const revision = await put(streams, id, wait.asked, found?.revision);
+			return revision === undefined ? 'not yet' : new Lease(options, wait.asked, revision);
+		}
+		if (!wait.hasTold) options.onWaiting?.(`process ${before.pid} on ${before.host}`);
+		wait.hasTold = true;
+		await pause(Math.max(20, before.leaseMs / checksInLease));
+		return 'not yet';
 	}
 
 	/** Which life of the server this is, from 0. */
@@ -160,6 +174,14 @@ export class Lease {
 		this.#options.onLost(this.#lost);
 	}
 }
+
+/** What is known while a lease is waited for. */
+type Wait = {
+	seen?: {readonly revision: number; readonly atMs: number};
+	/** What was last written, of which the answer may have been lost. */
+	asked?: Entry;
+	hasTold?: boolean;
+};
 
 const nextLife = (before: Entry | undefined, leaseMs: number): Entry => ({
 	epoch: before ? before.epoch + 1 : 0,
