@@ -2,16 +2,14 @@
 The stream of a broker in which the traces of a run are kept while it runs and after it: bytes of trace files as they were
 written. It knows nothing of what is in them.
 */
-import {AckPolicy, type JetStreamManager, NatsError, nanos, RetentionPolicy, StorageType} from 'nats';
+import {AckPolicy, type JetStreamManager, NatsError, nanos} from 'nats';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Frame} from '../../protocols/ports.ts';
 import {checkId} from '../../protocols/subjects.ts';
+import {answered} from './answered.ts';
+import {keptStream} from './kept-stream.ts';
 import type {NatsBus} from './nats.ts';
 import {frameOf} from './nats-headers.ts';
-import {replicasOf} from './replicas.ts';
-
-/** How long the broker keeps what nobody reads, ms. */
-const keptMs = 7 * 24 * 3_600_000;
 
 const streamOf = (run: string) => `cutlayer-trace-${checkId(run, 'run id')}`;
 const subjectsOf = (run: string) => `cutlayer.v1.${checkId(run, 'run id')}.host.*.trace`;
@@ -20,14 +18,8 @@ const subjectsOf = (run: string) => `cutlayer.v1.${checkId(run, 'run id')}.host.
 export async function openTraceStream(bus: NatsBus, run: string): Promise<void> {
 	const manager = await managerOf(bus);
 	try {
-		await manager.streams.add({
-			name: streamOf(run),
-			subjects: [subjectsOf(run)],
-			retention: RetentionPolicy.Limits,
-			storage: StorageType.File,
-			max_age: nanos(keptMs),
-			num_replicas: replicasOf(bus.connection),
-		});
+		const stream = {name: streamOf(run), subjects: [subjectsOf(run)], ...keptStream(bus.connection)};
+		await answered(bus.connection, () => manager.streams.add(stream));
 	} catch (error) {
 		throw new CutlayerError(
 			'broker-limit',
@@ -47,17 +39,15 @@ Throws `broker-limit` without JetStream, `usage` when the run has no stream ther
 export async function* readTraceStream(bus: NatsBus, run: string): AsyncGenerator<Kept | undefined> {
 	const manager = await managerOf(bus);
 	const name = streamOf(run);
-	const {state} = await manager.streams.info(name).catch((error: unknown) => {
+	const {state} = await answered(bus.connection, () => manager.streams.info(name)).catch((error: unknown) => {
 		if (error instanceof NatsError && error.api_error?.err_code === 10_059) throw unknownRun(bus, run);
 		throw error;
 	});
 	// Nothing is there yet to be waited for by a consumer.
 	if (state.messages === 0) yield undefined;
-	const {name: consumer} = await manager.consumers.add(name, {
-		ack_policy: AckPolicy.None,
-		inactive_threshold: nanos(60_000),
-		mem_storage: true,
-	});
+	const {name: consumer} = await answered(bus.connection, () =>
+		manager.consumers.add(name, {ack_policy: AckPolicy.None, inactive_threshold: nanos(60_000), mem_storage: true}),
+	);
 	const messages = await (await bus.connection.jetstream().consumers.get(name, consumer)).consume({
 		max_messages: 256,
 	});
@@ -75,7 +65,7 @@ export async function* readTraceStream(bus: NatsBus, run: string): AsyncGenerato
 
 async function managerOf(bus: NatsBus): Promise<JetStreamManager> {
 	try {
-		return await bus.connection.jetstreamManager();
+		return await answered(bus.connection, () => bus.connection.jetstreamManager());
 	} catch (error) {
 		throw new CutlayerError(
 			'broker-limit',
