@@ -8,7 +8,8 @@ import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import type {Bus, Frame, Unsubscribe} from '../../protocols/ports.ts';
 import {parseSubject, patternOf, subjectMatches} from '../../protocols/subjects.ts';
 import {chunked} from './chunked.ts';
-import {frameOf, natsHeadersOf} from './nats-headers.ts';
+import {keepIn} from './keep.ts';
+import {frameOf} from './nats-headers.ts';
 import type {BusProblem} from './problems.ts';
 import {isKept, type RunStreams, trainingStreamOf} from './run-streams.ts';
 import {StreamReader} from './stream-reader.ts';
@@ -32,8 +33,6 @@ export interface DurableBus extends Bus {
 
 type Subscriber = {readonly pattern: string; readonly deliver: (frame: Frame) => void};
 
-const ackTimeoutMs = 5000;
-const retryMs = 250;
 /** Unfinished frames that hold the place back. */
 const unfinishedMax = 256;
 const forgottenBytes = 16 << 20;
@@ -140,17 +139,12 @@ class Durable implements DurableBus {
 
 	/** Says it until the broker has kept it: it knows a message by its id. */
 	async #keep(frame: Frame): Promise<void> {
-		const {jetstream, bus} = this.#options.streams;
-		while (!this.#isClosed && !bus.connection.isClosed()) {
-			try {
-				await jetstream.publish(frame.subject, frame.body, {headers: natsHeadersOf(frame), timeout: ackTimeoutMs});
-				return;
-			} catch (error) {
-				if (this.#isClosed || bus.connection.isClosed()) return;
-				if (isRefused(error)) return this.#report(`The broker keeps no message ${frame.subject}`, error);
-				await pause(retryMs);
-				await bus.flush().catch(() => undefined);
-			}
+		const {streams} = this.#options;
+		try {
+			await keepIn(streams, frame, {isRefused});
+		} catch (error) {
+			if (this.#isClosed || streams.bus.connection.isClosed()) return;
+			this.#report(`The broker keeps no message ${frame.subject}`, error);
 		}
 	}
 
@@ -190,5 +184,3 @@ class Durable implements DurableBus {
 
 /** The broker's word that it will not, now or later. */
 const isRefused = (error: unknown): boolean => /permission|maximum message size|MAX_PAYLOAD/i.test(errorText(error));
-
-const pause = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms));

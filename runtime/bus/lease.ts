@@ -2,11 +2,12 @@
 The right to act as a server of a run, in a key of the broker that is changed by revision: of two that want it one gets it, and who
 has lost it can say nothing any more, since what a server says leaves only after the key took its newest checkpoint.
 */
-
 import {randomUUID} from 'node:crypto';
 import {hostname} from 'node:os';
+import {setTimeout as sleep} from 'node:timers/promises';
 import {type KvEntry, NatsError} from 'nats';
 import {errorText} from '../../protocols/errors.ts';
+import {isAlive} from '../setup/is-alive.ts';
 import type {RunStreams} from './run-streams.ts';
 import type {SavedAt} from './saved-states.ts';
 
@@ -75,7 +76,7 @@ export class Lease {
 			} catch (error) {
 				// A broker that is away for a while says nothing about the lease.
 				if (streams.bus.connection.isClosed()) throw error;
-				await pause(retryMs);
+				await sleep(retryMs);
 			}
 		}
 		return undefined;
@@ -97,7 +98,7 @@ export class Lease {
 		}
 		if (!wait.hasTold) options.onWaiting?.(`process ${before.pid} on ${before.host}`);
 		wait.hasTold = true;
-		await pause(Math.max(20, before.leaseMs / checksInLease));
+		await sleep(Math.max(20, before.leaseMs / checksInLease));
 		return 'not yet';
 	}
 
@@ -162,7 +163,7 @@ export class Lease {
 			}
 			if (current && current.token !== this.#entry.token) this.#lose(current);
 			else if (found === undefined) this.#lose(undefined);
-			else await pause(retryMs);
+			else await sleep(retryMs);
 		}
 	}
 
@@ -196,16 +197,7 @@ const nextLife = (before: Entry | undefined, leaseMs: number): Entry => ({
 
 /** Given back, silent for its length, or of a process of this machine that is no more. */
 function isFree({isReleased, leaseMs, host, pid}: Entry, silentMs: number): boolean {
-	return isReleased || silentMs >= leaseMs || (host === hostname() && !isRunning(pid));
-}
-
-function isRunning(pid: number): boolean {
-	try {
-		process.kill(pid, 0);
-		return true;
-	} catch (error) {
-		return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-	}
+	return isReleased || silentMs >= leaseMs || (host === hostname() && !isAlive(pid));
 }
 
 const entryOf = (found: KvEntry): Entry => JSON.parse(found.string()) as Entry;
@@ -229,5 +221,3 @@ async function put({leases}: RunStreams, id: string, entry: Entry, revision?: nu
 /** The broker's word that the key has another revision. */
 const isSequenceProblem = (error: unknown): boolean =>
 	error instanceof NatsError && (error.api_error?.err_code === 10_071 || /wrong last sequence/i.test(errorText(error)));
-
-const pause = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms));

@@ -235,7 +235,7 @@ class Nats implements NatsBus {
 	keep(frame: Frame, id: string): Promise<void> {
 		if (frame.body.byteLength > this.wireLimitBytes)
 			return Promise.reject(frameTooLarge(frame, frame.body.byteLength, this.wireLimitBytes));
-		return keepIn(this, frame, id);
+		return keepIn({bus: this, jetstream: this.connection.jetstream()}, frame, {id});
 	}
 
 	subscribe(pattern: string, deliver: (frame: Frame) => void): Unsubscribe {

@@ -2,24 +2,14 @@
 What a broker keeps of a durable run: a stream of its training messages, a stream of its servers' checkpoints, and a bucket with
 the lease of each server. It knows nothing of what is in them.
 */
-import {
-	type JetStreamClient,
-	type JetStreamManager,
-	type KV,
-	NatsError,
-	nanos,
-	RetentionPolicy,
-	StorageType,
-	type StreamConfig,
-} from 'nats';
+import {type JetStreamClient, type JetStreamManager, type KV, NatsError, nanos} from 'nats';
 import {CutlayerError, errorText} from '../../protocols/errors.ts';
 import {messageRoutes, type Verb} from '../../protocols/messages.ts';
 import {hostVerbs} from '../../protocols/run-messages.ts';
 import {checkId} from '../../protocols/subjects.ts';
+import {keptStream} from './kept-stream.ts';
 import type {NatsBus} from './nats.ts';
 
-/** How long the broker keeps a run that nobody ended, ms. */
-const keptMs = 7 * 24 * 3_600_000;
 /** How long it recognises a message that is said again, ms. */
 const recognisedMs = 120_000;
 
@@ -61,13 +51,10 @@ Throws `broker-limit` when the server keeps no streams.
 export async function openRunStreams(bus: NatsBus, run: string, {isFresh = false} = {}): Promise<RunStreams> {
 	try {
 		const manager = await bus.connection.jetstreamManager();
-		if (isFresh) await dropStreams(manager, run);
-		const common: Partial<StreamConfig> = {
-			retention: RetentionPolicy.Limits,
-			storage: StorageType.File,
-			max_age: nanos(keptMs),
+		if (isFresh) await dropRunStreams({manager, run});
+		const common = {
+			...keptStream(bus.connection),
 			allow_direct: true,
-			num_replicas: replicasOf(bus),
 		};
 		await manager.streams.add({
 			...common,
@@ -77,7 +64,7 @@ export async function openRunStreams(bus: NatsBus, run: string, {isFresh = false
 		});
 		await manager.streams.add({...common, name: savedStreamOf(run), subjects: [savedSubjects(run)]});
 		const jetstream = bus.connection.jetstream();
-		const leases = await jetstream.views.kv(leasesOf(run), {history: 1, replicas: replicasOf(bus)});
+		const leases = await jetstream.views.kv(leasesOf(run), {history: 1, replicas: common.num_replicas});
 		return {bus, run, jetstream, manager, leases};
 	} catch (error) {
 		throw noStreams(bus, error);
@@ -87,11 +74,7 @@ export async function openRunStreams(bus: NatsBus, run: string, {isFresh = false
 const savedSubjects = (run: string) => `cutlayer.v1.${checked(run)}.host.*.checkpoint`;
 
 /** Removes everything the broker keeps of a run. */
-export async function closeRunStreams({manager, run}: RunStreams): Promise<void> {
-	await dropStreams(manager, run);
-}
-
-async function dropStreams(manager: JetStreamManager, run: string): Promise<void> {
+export async function dropRunStreams({manager, run}: Pick<RunStreams, 'manager' | 'run'>): Promise<void> {
 	for (const name of [trainingStreamOf(run), savedStreamOf(run), `KV_${leasesOf(run)}`])
 		await manager.streams.delete(name).catch(ignoreAbsent);
 }
@@ -99,9 +82,6 @@ async function dropStreams(manager: JetStreamManager, run: string): Promise<void
 function ignoreAbsent(error: unknown): void {
 	if (!(error instanceof NatsError) || error.api_error?.err_code !== 10_059) throw error;
 }
-
-/** Three copies where the broker is a cluster. */
-const replicasOf = ({connection}: NatsBus): number => (connection.info?.cluster === undefined ? 1 : 3);
 
 const noStreams = (bus: NatsBus, error: unknown): CutlayerError =>
 	new CutlayerError(

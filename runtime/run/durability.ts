@@ -3,6 +3,7 @@ What makes one actor of a run durable: the bus that keeps its messages, the chec
 Servers keep theirs at the broker under a lease, so that a standby can take over; clients on their own disk, which is private.
 */
 import {join} from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
 import {CutlayerError} from '../../protocols/errors.ts';
 import type {PassResult} from '../../protocols/ports.ts';
 import {type DurableBus, openDurableBus} from '../bus/durable.ts';
@@ -103,7 +104,7 @@ function durability(streams: RunStreams, keeper: Keeper, {id, onNotice}: Durabil
 				if (error instanceof Deposed) throw error;
 				if (attempt === 0 && error instanceof CutlayerError)
 					onNotice(`${id}: ${error.message}; it answers nothing until its checkpoint can be written`);
-				await new Promise(resolve => setTimeout(resolve, retryMs));
+				await sleep(retryMs);
 			}
 		}
 		await bus.forget(position).catch(() => undefined);

@@ -10,7 +10,7 @@ import {startBroker} from '../bus/broker.ts';
 import type {BrokerCredentials} from '../bus/credentials.ts';
 import {createMemoryBroker} from '../bus/memory.ts';
 import {connectNats} from '../bus/nats.ts';
-import {closeRunStreams, openRunStreams} from '../bus/run-streams.ts';
+import {dropRunStreams, openRunStreams} from '../bus/run-streams.ts';
 import {openTraceStream} from '../bus/trace-stream.ts';
 import {type Opened, ThreadCompute} from '../compute/thread.ts';
 import {openTokenizer, type Tokenizer} from '../data/tokenizer.ts';
@@ -262,7 +262,7 @@ async function keepRun(run: string, broker: Connect, {creds}: WorldOptions, clos
 	const bus = await connectNats({url: broker.url, name: 'durable', creds, onNotice: () => undefined});
 	closers.push(() => bus.close());
 	const streams = await openRunStreams(bus, run, {isFresh: true});
-	closers.push(() => (bus.isConnected ? closeRunStreams(streams).catch(() => undefined) : Promise.resolve()));
+	closers.push(() => (bus.isConnected ? dropRunStreams(streams).catch(() => undefined) : Promise.resolve()));
 }
 
 /** Throws `broker-unreachable` before anything else is opened or written. */

@@ -5,6 +5,7 @@ import {link, mkdir, readFile, rename, rm, stat, utimes, writeFile} from 'node:f
 import {hostname} from 'node:os';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
+import {isAlive} from './is-alive.ts';
 
 type Owner = {readonly pid: number; readonly host: string};
 
@@ -69,15 +70,6 @@ async function isDead(lock: string, touchedAtMs: number): Promise<boolean> {
 	if (Date.now() - touchedAtMs > silentForMs) return true;
 	const owner = await readOwner(lock);
 	return owner !== undefined && owner.host === hostname() && !isAlive(owner.pid);
-}
-
-function isAlive(pid: number): boolean {
-	try {
-		process.kill(pid, 0);
-		return true;
-	} catch (error) {
-		return hasCode(error, 'EPERM');
-	}
 }
 
 async function readOwner(lock: string): Promise<Owner | undefined> {
