@@ -3,7 +3,7 @@ What a client says: each function makes one plain message from the client's cont
 */
 import type {HandledBody, Outgoing} from '../protocols/events.ts';
 import type {ClientContext, ClientEvent} from './client-context.ts';
-import {unfinished} from './pipeline.ts';
+import {activationsOf, unfinished} from './pipeline.ts';
 
 type From = {readonly context: ClientContext};
 type FromEvent = From & {readonly event: ClientEvent};
@@ -19,12 +19,8 @@ export const heartbeat = ({context: {incarnation, round, isUploaded, fedServerId
 	body: {incarnation, round, isIdle: isUploaded || round < 0},
 });
 
-export const activations = ({context}: From): Outgoing => {
-	const {incarnation, round, step, serverVersionSeen, mainServerId} = context;
-	const {lengths, targets, tensors} = context.activations!;
-	const body = {incarnation, round, step, serverVersionSeen, lengths, targets, tensors};
-	return {verb: 'activations', to: mainServerId!, body};
-};
+export const activations = ({context}: From): Outgoing =>
+	activationsOf(context, {step: context.step, ...context.activations!});
 
 /** What the step waits for an answer to: its activations, or the gradient of a tail that the client holds. */
 export const stepMessage = ({context}: From): Outgoing => {

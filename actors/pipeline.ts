@@ -43,22 +43,21 @@ export const unfinished = ({pipeline, step, steps}: Pick<ClientContext, 'pipelin
 		? pipeline.inFlight.length + freshBegun(pipeline).length + Math.max(0, steps - pipeline.nextStep)
 		: steps - step;
 
+/** Nothing is on its way any more, and what was is begun anew. */
+const takenBack = (pipeline: Pipeline): Partial<Pipeline> => ({
+	inFlight: [],
+	begun: null,
+	returned: withReturned(pipeline, [...pipeline.inFlight, ...freshBegun(pipeline)]),
+});
+
 /** Another round: what is on its way is taken back. */
 export const newRound = ({pipeline}: ClientContext): Changed =>
-	pipeline
-		? changed(pipeline, {
-				inFlight: [],
-				begun: null,
-				nextStep: 0,
-				returned: withReturned(pipeline, [...pipeline.inFlight, ...freshBegun(pipeline)]),
-			})
-		: {};
+	pipeline ? changed(pipeline, {...takenBack(pipeline), nextStep: 0}) : {};
 
 /** The round ends before all that is not finished. */
 export function endedEarly({pipeline, step}: ClientContext): Partial<ClientContext> {
 	if (!pipeline) return {steps: step};
-	const returned = withReturned(pipeline, [...pipeline.inFlight, ...freshBegun(pipeline)]);
-	return {...changed(pipeline, {inFlight: [], begun: null, nextStep: step, returned}), steps: step};
+	return {...changed(pipeline, {...takenBack(pipeline), nextStep: step}), steps: step};
 }
 
 /** The round ends after the batch whose gradient is being used. */
@@ -177,7 +176,10 @@ export const withCredit = ({pipeline, pipelineDepth = 1}: ClientContext, credit:
 	pipeline ? {pipeline: {...pipeline, depth: Math.max(1, Math.min(pipelineDepth, credit))}} : {};
 
 /** The activations of a batch, as a message. */
-export const activationsOf = (context: ClientContext, {step, lengths, targets, tensors}: InFlight): Outgoing => {
+export const activationsOf = (
+	context: ClientContext,
+	{step, lengths, targets, tensors}: Pick<InFlight, 'step' | 'lengths' | 'targets' | 'tensors'>,
+): Outgoing => {
 	const {incarnation, round, serverVersionSeen, mainServerId} = context;
 	const body = {incarnation, round, step, serverVersionSeen, lengths, targets, tensors};
 	return {verb: 'activations', to: mainServerId!, body};

@@ -8,6 +8,8 @@ import {isUShaped} from './u-shape.ts';
 /** Batches a client may begin before the gradient of the first has come. */
 export const pipelineDepthOf = ({pipelineDepth = 1}: Pick<Scenario, 'pipelineDepth'>): number => pipelineDepth;
 
+export const isPipelined = (scenario: Pick<Scenario, 'pipelineDepth'>): boolean => pipelineDepthOf(scenario) > 1;
+
 /** What is wrong with a depth above 1: the path, and a sentence that ends with the fix. */
 export function pipelineProblem(scenario: Scenario): ScenarioProblem | undefined {
 	const {mainServer, stepClosing} = scenario;

@@ -38,7 +38,7 @@ export type ProbeRow = {
 	readonly recoveredCosine: number;
 	readonly recoveredEuclidean: number;
 	/** Where the heads are compared with too. */
-	readonly recoveredThroughHead?: number;
+	readonly recoveredThroughHead?: number | undefined;
 };
 
 type Heard = {readonly client: string; readonly body: Body<'activations'>};

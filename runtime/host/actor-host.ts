@@ -4,7 +4,7 @@ compute port. It decides nothing and no message ends it.
 */
 import type {AnyStateMachine} from 'xstate';
 import {sealFrame} from '../../protocols/codec.ts';
-import {type Envelope, type FrameProblem, messageIdOf, problemText} from '../../protocols/envelope.ts';
+import {type Envelope, type FrameProblem, messageIdOf, parseMessageId, problemText} from '../../protocols/envelope.ts';
 import {errorText} from '../../protocols/errors.ts';
 import type {HostEvent, Outgoing} from '../../protocols/events.ts';
 import type {Bus, Clock, Compute, Frame, PassResult, Unsubscribe} from '../../protocols/ports.ts';
@@ -111,7 +111,7 @@ export class ActorHost implements ObservedHost {
 		observer?.starting?.(this, {...start, sequence: this.#sequence, tensors: saved?.tensors ?? []});
 		this.#actor.start();
 		if (changed) this.tell({type: 'host.changed', input: changed});
-		for (const held of saved?.held ?? []) bus.publish(this.#frameOf(held));
+		for (const held of saved?.held ?? []) bus.publish(this.#frameOf(held, parseMessageId(held.messageId)!.incarnation));
 		if (this.#options.saved) this.tell({type: 'host.restored'});
 		const early = this.#early ?? [];
 		this.#early = undefined;
@@ -270,7 +270,7 @@ export class ActorHost implements ObservedHost {
 	#send(message: Outgoing): void {
 		try {
 			const held = this.#heldOf(message);
-			const frame = this.#frameOf(held);
+			const frame = this.#frameOf(held, this.incarnation);
 			if (this.#options.outlet && message.verb !== 'heartbeat') this.#options.outlet.hold(held, frame);
 			else this.#options.ports.bus.publish(frame);
 			if (message.verb !== 'report') this.#bytes.sent += frameBytes(frame);
@@ -299,15 +299,14 @@ export class ActorHost implements ObservedHost {
 		};
 	}
 
-	#frameOf({message, messageId, sequence, causationId}: HeldMessage): Frame {
+	/** `incarnation`: the life that said it, which may be a former one. */
+	#frameOf({message, messageId, sequence, causationId}: HeldMessage, incarnation: number): Frame {
 		const {verb, body} = message;
 		const subject = this.#subjectOf(message);
 		return sealFrame({
 			subject,
 			parts: parseSubject(subject)!,
-			...{messageId, sequence, causationId},
-			// One that was held back may be of a former life.
-			incarnation: Number(messageId.slice(messageId.indexOf(':') + 1, messageId.lastIndexOf(':'))),
+			...{messageId, sequence, causationId, incarnation},
 			body: verb !== 'report' && 'tensors' in body ? {...body, tensors: this.#store.get(body.tensors)} : body,
 		});
 	}

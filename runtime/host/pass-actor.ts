@@ -6,6 +6,7 @@ import {errorText} from '../../protocols/errors.ts';
 import type {PassInput} from '../../protocols/events.ts';
 import type {Compute, PassRequest, PassResult} from '../../protocols/ports.ts';
 import type {NamedTensors, Tensor, TensorHandle} from '../../protocols/tensor.ts';
+import {groupsOf} from '../compute/names.ts';
 import type {PassStart} from './machine.ts';
 import type {TensorStore} from './tensor-store.ts';
 
@@ -63,13 +64,8 @@ function doneEvent(pass: string, {output, tensors}: PassResult, store: TensorSto
 
 /** A handle for each batch's own; one without tensors has an empty one. */
 function putBatches(tensors: NamedTensors, count: number, store: TensorStore): Record<string, TensorHandle> {
-	const groups: Record<string, Tensor>[] = Array.from({length: count}, () => ({}));
-	for (const name in tensors) {
-		const dot = name.indexOf('.');
-		const group = groups[Number(name.slice(0, dot))];
-		if (group) group[name.slice(dot + 1)] = tensors[name]!;
-	}
+	const own = groupsOf(tensors);
 	const handles: Record<string, TensorHandle> = {};
-	for (const [index, group] of groups.entries()) handles[`${index}`] = store.put(group);
+	for (let index = 0; index < count; index++) handles[index] = store.put(own(`${index}`));
 	return handles;
 }

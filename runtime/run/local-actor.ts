@@ -2,6 +2,7 @@
 Actors in this process: a host each, with a bus connection of its own and the arithmetic they share.
 */
 import {errorText} from '../../protocols/errors.ts';
+import {isPipelined} from '../../protocols/pipelining.ts';
 import type {Bus, Clock, Compute} from '../../protocols/ports.ts';
 import type {NamedTensors} from '../../protocols/tensor.ts';
 import {RespecCompute} from '../compute/respec.ts';
@@ -105,7 +106,7 @@ class LocalActor implements RunningActor {
 			const {scenario, run, clock, watch} = request;
 			const {model, initial, isTabled, noiseKey} = parts;
 			const observer = observers(actor.#observer(), watch);
-			const own = durable ? actor.#keep(durable, clock, (scenario.pipelineDepth ?? 1) > 1) : {compute: actor.#compute};
+			const own = durable ? actor.#keep(durable, clock, isPipelined(scenario)) : {compute: actor.#compute};
 			const saved = request.saved ?? durable?.saved;
 			const context = {
 				run,
@@ -130,11 +131,11 @@ class LocalActor implements RunningActor {
 	}
 
 	/** What it says waits for its checkpoint. Where several batches are on their way only a quiet state can be gone on from. */
-	#keep(durable: Durability, clock: Clock, isPipelined: boolean) {
+	#keep(durable: Durability, clock: Clock, needsQuiet: boolean) {
 		const compute = new SavingCompute(this.#compute);
 		this.#durable = durable;
 		const outlet = new GroupCommit({
-			isRepeatable: () => this.#host!.isRepeatable && (!isPipelined || this.#host!.isQuiet),
+			isRepeatable: () => this.#host!.isRepeatable && (!needsQuiet || this.#host!.isQuiet),
 			write: () => durable.write({host: this.#host!.save(), compute: compute.latest, clockMs: clock.now()}),
 			publish: frame => this.#bus.publish(frame),
 			passed: result => compute.passed(result),

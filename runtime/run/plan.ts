@@ -9,7 +9,7 @@ import {attachedOf, attachOf} from '../../protocols/attach-events.ts';
 import {cutMax, cutMin, cutOf, distinctCuts} from '../../protocols/cuts.ts';
 import {CutlayerError} from '../../protocols/errors.ts';
 import {type Agreement, protocolVersion} from '../../protocols/messages.ts';
-import {pipelineDepthOf} from '../../protocols/pipelining.ts';
+import {isPipelined, pipelineDepthOf} from '../../protocols/pipelining.ts';
 import {isAsynchronous} from '../../protocols/policies.ts';
 import {globalRank, rankOf} from '../../protocols/ranks.ts';
 import type {Scenario} from '../../protocols/scenario.ts';
@@ -167,8 +167,6 @@ function trainerSpec(scenario: Scenario, part: Part, isServer: boolean): Trainer
 	const schedule = scheduleOf(scenario, isServer);
 	return {part, lora, seed, optimizer, schedule, clipNorm, labelSmoothing};
 }
-
-const isPipelined = (scenario: Scenario) => pipelineDepthOf(scenario) > 1;
 
 /** The parts of a specification that follow from how adapters are combined. */
 const isAFrozen = ({aggregation}: Pick<Scenario, 'aggregation'>) => aggregation.kind === 'ffa-lora';

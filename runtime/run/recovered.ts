@@ -1,15 +1,10 @@
 /**
 What probes recovered of activations, by cut. Pure.
 */
+import type {ProbeRow} from '../attach/probe.ts';
 
-/** What one batch gave away: shares of its `tokens`. */
-export type RecoveredRow = {
-	readonly cut: number;
-	readonly tokens: number;
-	readonly recoveredCosine: number;
-	readonly recoveredEuclidean: number;
-	readonly recoveredThroughHead?: number | undefined;
-};
+/** What one batch gave away, as its probe tells it. */
+export type RecoveredRow = Omit<ProbeRow, 'client' | 'round' | 'step'>;
 
 /** Shares of the tokens of all batches of a cut, by the nearest angle and by the nearest distance. */
 export type RecoveredAtCut = {

@@ -83,3 +83,33 @@ export const roundOpened = (round: number, clients: readonly string[], {steps = 
 		deadlineMs: 0,
 		tensors: handle(`global/${round}`),
 	});
+
+/** A client of the run of `agreement`, with one batch on its way at a time. */
+export const clientInput = {
+	clientId: 'c1',
+	incarnation: 0,
+	samples: 10,
+	agreement,
+	fedServerId: 'fed',
+	mainServerId: 'main',
+	accumulation: 1,
+	onSkipped: 'drop',
+	stepsPerVersion: null,
+	answerTimeoutMs: 1000,
+	heartbeatMs: 0,
+};
+
+/** The main server of that run. */
+export const mainServerInput = {
+	serverId: 'main',
+	incarnation: 0,
+	fedServerId: 'fed',
+	agreement,
+	update: {kind: 'parallel'},
+	stepClosing: {kind: 'all'},
+	accumulation: 1,
+	isOwnPace: false,
+	credit: 1,
+	isAdapterPublished: false,
+	answerTimeoutMs: 1000,
+};

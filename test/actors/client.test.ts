@@ -1,20 +1,7 @@
 import test from 'ava';
 import {clientMachine} from '../../actors/client.ts';
-import {agreement, from, handle, roundOpened, Stepper} from '../_helpers/machine.ts';
+import {from, handle, clientInput as input, roundOpened, Stepper} from '../_helpers/machine.ts';
 
-const input = {
-	clientId: 'c1',
-	incarnation: 0,
-	samples: 10,
-	agreement,
-	fedServerId: 'fed',
-	mainServerId: 'main',
-	accumulation: 1,
-	onSkipped: 'drop',
-	stepsPerVersion: null,
-	answerTimeoutMs: 1000,
-	heartbeatMs: 0,
-};
 const welcome = (server: string) =>
 	from(server, `${server}-server`, 'welcome', {incarnation: 0, round: -1, adapterVersion: 0, credit: 1});
 const forwardDone = {type: 'forward.done', lengths: [3], targets: 2, tensors: handle('activations')};

@@ -1,21 +1,8 @@
 import test from 'ava';
 import {mainServerMachine} from '../../actors/main-server.ts';
 import {keysOf} from '../../protocols/table.ts';
-import {agreement, from, handle, roundOpened, Stepper} from '../_helpers/machine.ts';
+import {agreement, from, handle, mainServerInput as input, roundOpened, Stepper} from '../_helpers/machine.ts';
 
-const input = {
-	serverId: 'main',
-	incarnation: 0,
-	fedServerId: 'fed',
-	agreement,
-	update: {kind: 'parallel'},
-	stepClosing: {kind: 'all'},
-	accumulation: 1,
-	isOwnPace: false,
-	credit: 1,
-	isAdapterPublished: false,
-	answerTimeoutMs: 1000,
-};
 const welcome = from('fed', 'fed-server', 'welcome', {incarnation: 0, round: -1, adapterVersion: 0, credit: 0});
 const hello = (client: string, incarnation = 0, changes = {}) =>
 	from(client, 'client', 'hello', {incarnation, samples: 5, agreement: {...agreement, ...changes}});

@@ -1,22 +1,9 @@
 import test from 'ava';
 import {clientMachine} from '../../actors/client.ts';
 import {mainServerMachine} from '../../actors/main-server.ts';
-import {agreement, from, handle, roundOpened, Stepper} from '../_helpers/machine.ts';
+import {agreement, clientInput, from, handle, mainServerInput, roundOpened, Stepper} from '../_helpers/machine.ts';
 
-const clientInput = {
-	clientId: 'c1',
-	incarnation: 0,
-	samples: 10,
-	agreement,
-	fedServerId: 'fed',
-	mainServerId: 'main',
-	pipelineDepth: 2,
-	accumulation: 1,
-	onSkipped: 'drop',
-	stepsPerVersion: null,
-	answerTimeoutMs: 1000,
-	heartbeatMs: 0,
-};
+const pipelined = {...clientInput, pipelineDepth: 2};
 const welcome = (server: string, credit = 2) =>
 	from(server, `${server}-server`, 'welcome', {incarnation: 0, round: -1, adapterVersion: 0, credit});
 const forwardDone = {type: 'forward.done', lengths: [3], targets: 2, tensors: handle('activations')};
@@ -36,7 +23,7 @@ const skip = (step: number, next: number) => from('main', 'main-server', 'step-s
 const closing = from('fed', 'fed-server', 'round-closing', {round: 0});
 
 const opened = (steps: number, changes = {}) =>
-	new Stepper(clientMachine, {...clientInput, ...changes}).take(
+	new Stepper(clientMachine, {...pipelined, ...changes}).take(
 		welcome('fed'),
 		welcome('main'),
 		roundOpened(0, ['c1', 'c2'], {steps}),
@@ -145,19 +132,6 @@ test('a client restored from a checkpoint does the forward passes of what is on 
 	t.deepEqual(client.context.pipeline.begun, {step: 2, batchIndex: 2});
 });
 
-const serverInput = {
-	serverId: 'main',
-	incarnation: 0,
-	fedServerId: 'fed',
-	agreement,
-	update: {kind: 'parallel'},
-	stepClosing: {kind: 'all'},
-	isOwnPace: false,
-	accumulation: 1,
-	credit: 2,
-	isAdapterPublished: false,
-	answerTimeoutMs: 1000,
-};
 const hello = (client: string, incarnation = 0) =>
 	from(client, 'client', 'hello', {incarnation, samples: 10, agreement});
 const activations = (client: string, step: number, {round = 0, incarnation = 0} = {}) =>
@@ -171,7 +145,7 @@ const activations = (client: string, step: number, {round = 0, incarnation = 0} 
 		tensors: handle(`${client}/${round}/${step}`),
 	});
 const server = (changes = {}) =>
-	new Stepper(mainServerMachine, {...serverInput, ...changes}).take(
+	new Stepper(mainServerMachine, {...mainServerInput, credit: 2, ...changes}).take(
 		from('fed', 'fed-server', 'welcome', {incarnation: 0, round: -1, adapterVersion: 0, credit: 0}),
 		hello('c1'),
 		hello('c2'),

@@ -13,6 +13,7 @@ import {openWeights} from '../../runtime/weights/load.ts';
 import {nativeBackend} from '../_helpers/backend.ts';
 import {differenceMax, goldenPath, relativeMax} from '../_helpers/golden.ts';
 import {batchAt, simScenario, simulate} from '../_helpers/simulate.ts';
+import {stepsByRound} from '../_helpers/steps-by-round.ts';
 import {plainAdapter} from '../_helpers/tiny-run.ts';
 
 // Every pass of a client takes 10 ms, one of the main server 5, a message 100: nothing else takes time.
@@ -177,17 +178,6 @@ const updates: NonNullable<ScenarioFile['update']>[] = [
 	{kind: 'replicas'},
 	{kind: 'buffered', count: 2},
 ];
-
-/** Steps taken and given up, by client and round. */
-function stepsByRound(rows: readonly MetricsRow[]): Record<string, number> {
-	const counts: Record<string, number> = {};
-	for (const row of rows) {
-		const key = `${row.actor} ${row.round}`;
-		if (row.kind === 'step') counts[key] = (counts[key] ?? 0) + 1;
-		if (row.kind === 'drop' && row.steps !== undefined) counts[key] = (counts[key] ?? 0) + Number(row.steps);
-	}
-	return counts;
-}
 
 /** c1 may be gone when its round ends, or have come back with steps of its former life. */
 const hasDisturbedClient = (own: readonly Fault[]) =>

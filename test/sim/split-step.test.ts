@@ -3,22 +3,12 @@ import {checkScenario} from '../../protocols/check-scenario.ts';
 import type {ScenarioFile} from '../../protocols/scenario.ts';
 import type {MetricsRow} from '../../runtime/run/recorder.ts';
 import {simScenario, simulate} from '../_helpers/simulate.ts';
+import {stepsByRound} from '../_helpers/steps-by-round.ts';
 
 const straggler: ScenarioFile['faults'] = [{kind: 'straggle', client: 'c2', factor: 2e4, fromMs: 0}];
 const fleet = {profile: 'edge-lab'} as const;
 const quorum = (missing: 'drop' | 'reuse') => ({kind: 'quorum', count: 2, deadlineMs: 10, missing}) as const;
 const training = {steps: 12, stepsPerRound: 6} as const;
-
-/** Steps taken and given up, by client and round. */
-function stepsByRound(rows: readonly MetricsRow[]): Record<string, number> {
-	const counts: Record<string, number> = {};
-	for (const row of rows) {
-		const key = `${row.actor} ${row.round}`;
-		if (row.kind === 'step') counts[key] = (counts[key] ?? 0) + 1;
-		if (row.kind === 'drop' && row.steps !== undefined) counts[key] = (counts[key] ?? 0) + Number(row.steps);
-	}
-	return counts;
-}
 
 const lastStepMs = (rows: readonly MetricsRow[], client: string) =>
 	rows.findLast(row => row.kind === 'step' && row.actor === client)!.timeMs;
